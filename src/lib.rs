@@ -1,0 +1,7 @@
+//! rondel: an HTTP/1.1 load balancer in one thread.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod http;
+pub mod net;

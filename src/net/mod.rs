@@ -1,0 +1,3 @@
+//! Sockets and bytes, nothing of HTTP.
+
+pub mod stream;
