@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod config;
 pub mod http;
 pub mod net;

@@ -1,0 +1,300 @@
+//! Storage lent to connections while bytes wait.
+//!
+//! A connection owns memory only for what cannot go on at once. That memory is a plain `Vec` from a free list: given back
+//! when its bytes are gone, simply dropped when its connection dies, so that none can leak. The free list is last in,
+//! first out (what was used last is still in the cache) and bounded.
+
+/// Most bytes read from a socket at once; what has no room on the other side then waits in storage of this size.
+pub const READ_BYTES_MAX: usize = 128 * 1024;
+/// Most bytes read from a socket at once while much storage is in use ([`HELD_BYTES_SOFT`]).
+pub const READ_BYTES_TIGHT: usize = 32 * 1024;
+/// Storage in use by all connections beyond which each of them is read in smaller pieces, in bytes.
+pub const HELD_BYTES_SOFT: usize = 64 * 1024 * 1024;
+
+/// The sizes that storage comes in: a usual head; the largest head with what we add; the largest read with a head before it.
+const CLASSES: [Class; 3] = [
+    Class {
+        bytes: 2 * 1024,
+        kept_max: 2048,
+    },
+    Class {
+        bytes: 20 * 1024,
+        kept_max: 64,
+    },
+    Class {
+        bytes: READ_BYTES_MAX + 20 * 1024,
+        kept_max: 16,
+    },
+];
+
+struct Class {
+    bytes: usize,
+    /// How many free ones are kept for the next taker; 8 MiB over all classes.
+    kept_max: usize,
+}
+
+/// The free list.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: [Vec<Vec<u8>>; CLASSES.len()],
+}
+
+impl Buffers {
+    /// Lends empty storage with room for at least `bytes`.
+    pub fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let Some(class) = CLASSES.iter().position(|class| class.bytes >= bytes) else {
+            return Vec::with_capacity(bytes);
+        };
+        self.free[class]
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(CLASSES[class].bytes))
+    }
+
+    /// Takes storage back. Whatever it held is gone.
+    pub fn give(&mut self, mut storage: Vec<u8>) {
+        let fits = CLASSES
+            .iter()
+            .rposition(|class| class.bytes <= storage.capacity());
+        if let Some(class) = fits
+            && storage.capacity() < 2 * CLASSES[class].bytes
+            && self.free[class].len() < CLASSES[class].kept_max
+        {
+            storage.clear();
+            self.free[class].push(storage);
+        }
+    }
+
+    /// How many bytes may be read at once while connections hold `held` bytes of storage.
+    #[must_use]
+    pub fn read_bytes_max(held: usize) -> usize {
+        if held < HELD_BYTES_SOFT {
+            READ_BYTES_MAX
+        } else {
+            READ_BYTES_TIGHT
+        }
+    }
+}
+
+/// Bytes that were read and wait to be judged. No bytes, no storage.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    storage: Vec<u8>,
+    start: usize,
+}
+
+impl Inbox {
+    /// What waits.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage[self.start..]
+    }
+
+    /// What waits, to be judged in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..]
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.storage.len()
+    }
+
+    /// Forgets the first `count` bytes.
+    pub fn advance(&mut self, count: usize, buffers: &mut Buffers) {
+        assert!(
+            count <= self.storage.len() - self.start,
+            "no more is taken than was there"
+        );
+        self.start += count;
+        if self.is_empty() {
+            self.clear(buffers);
+        }
+    }
+
+    /// Forgets what waits and keeps `rest` instead.
+    pub fn replace(&mut self, rest: &[u8], buffers: &mut Buffers) {
+        self.start = 0;
+        if rest.is_empty() {
+            return self.clear(buffers);
+        }
+        if self.storage.capacity() < rest.len() {
+            buffers.give(std::mem::take(&mut self.storage));
+            self.storage = buffers.take(rest.len());
+        }
+        self.storage.clear();
+        self.storage.extend_from_slice(rest);
+    }
+
+    /// Storage in use, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.storage.capacity()
+    }
+
+    fn clear(&mut self, buffers: &mut Buffers) {
+        self.start = 0;
+        if self.storage.capacity() > 0 {
+            buffers.give(std::mem::take(&mut self.storage));
+        }
+    }
+}
+
+/// Bytes that were judged and wait for the kernel to take them. No bytes, no storage, unless they are kept to be sent again.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    storage: Vec<u8>,
+    /// How many bytes of `storage` the kernel has taken.
+    start: usize,
+    /// How many bytes at the front of `storage` stay after the kernel has taken them.
+    kept: usize,
+}
+
+impl Outbox {
+    /// What the kernel has not taken yet.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage[self.start..]
+    }
+
+    /// Whether the kernel has taken everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.storage.len()
+    }
+
+    /// Storage to append a message's head to.
+    pub fn compose(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
+        if self.storage.capacity() == 0 {
+            self.storage = buffers.take(1);
+        }
+        &mut self.storage
+    }
+
+    /// Appends bytes.
+    pub fn push(&mut self, bytes: &[u8], buffers: &mut Buffers) {
+        let needed = self.storage.len() + bytes.len();
+        if self.storage.capacity() < needed {
+            let mut larger = buffers.take(needed);
+            larger.extend_from_slice(&self.storage);
+            buffers.give(std::mem::replace(&mut self.storage, larger));
+        }
+        self.storage.extend_from_slice(bytes);
+    }
+
+    /// The kernel took `count` bytes.
+    pub fn advance(&mut self, count: usize, buffers: &mut Buffers) {
+        assert!(
+            count <= self.storage.len() - self.start,
+            "the kernel takes no more than it was offered"
+        );
+        self.start += count;
+        if self.is_empty() {
+            self.settle(buffers);
+        }
+    }
+
+    /// Fills an empty outbox with a message that stays after the kernel has taken it.
+    pub fn load_kept(&mut self, message: Vec<u8>) {
+        assert!(self.storage.is_empty(), "only an empty outbox is loaded");
+        self.kept = message.len();
+        self.storage = message;
+    }
+
+    /// What was kept, and now goes elsewhere; empty when nothing was. Nothing is left behind.
+    pub fn unload_kept(&mut self) -> Vec<u8> {
+        let mut message = std::mem::take(&mut self.storage);
+        message.truncate(self.kept);
+        (self.start, self.kept) = (0, 0);
+        message
+    }
+
+    /// The bytes that are kept.
+    #[must_use]
+    pub fn kept(&self) -> &[u8] {
+        &self.storage[..self.kept]
+    }
+
+    /// Keeps what was pushed since, too.
+    pub fn keep_all(&mut self) {
+        self.kept = self.storage.len();
+    }
+
+    /// Keeps nothing any more.
+    pub fn release(&mut self, buffers: &mut Buffers) {
+        self.kept = 0;
+        if self.is_empty() {
+            self.settle(buffers);
+        }
+    }
+
+    /// Storage in use, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.storage.capacity()
+    }
+
+    /// Everything is taken: back to what is kept, or to nothing.
+    fn settle(&mut self, buffers: &mut Buffers) {
+        self.storage.truncate(self.kept);
+        self.start = self.kept;
+        if self.kept == 0 && self.storage.capacity() > 0 {
+            buffers.give(std::mem::take(&mut self.storage));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_inbox_holds_no_storage() {
+        let mut buffers = Buffers::default();
+        let mut inbox = Inbox::default();
+        inbox.replace(b"abc", &mut buffers);
+        inbox.advance(1, &mut buffers);
+        assert_eq!(inbox.bytes(), b"bc");
+        inbox.advance(2, &mut buffers);
+        assert_eq!((inbox.held(), inbox.bytes()), (0, &b""[..]));
+        inbox.replace(b"d", &mut buffers);
+        assert_eq!(
+            inbox.held(),
+            2048,
+            "the storage that came back is lent again"
+        );
+    }
+
+    #[test]
+    fn a_kept_message_can_be_sent_again() {
+        let mut buffers = Buffers::default();
+        let mut outbox = Outbox::default();
+        outbox.load_kept(b"head".to_vec());
+        outbox.push(b"body", &mut buffers);
+        outbox.advance(8, &mut buffers);
+        assert!(outbox.is_empty());
+        outbox.push(b"more", &mut buffers);
+        assert_eq!(outbox.bytes(), b"more");
+        assert_eq!(outbox.unload_kept(), b"head");
+        assert_eq!(outbox.held(), 0);
+    }
+
+    #[test]
+    fn a_released_message_leaves_once_it_is_taken() {
+        let mut buffers = Buffers::default();
+        let mut outbox = Outbox::default();
+        outbox.load_kept(b"head".to_vec());
+        outbox.advance(2, &mut buffers);
+        outbox.release(&mut buffers);
+        assert_eq!(outbox.bytes(), b"ad");
+        outbox.advance(2, &mut buffers);
+        assert_eq!(outbox.held(), 0);
+    }
+
+    #[test]
+    fn storage_that_outgrew_its_class_is_not_hoarded() {
+        let mut buffers = Buffers::default();
+        buffers.give(Vec::with_capacity(19 * 1024));
+        assert!(buffers.take(1).capacity() < 4096);
+    }
+}
