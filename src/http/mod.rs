@@ -3,8 +3,10 @@
 //! Architecture invariant: what is forwarded was parsed, judged and written anew from the judgement, so that any strict
 //! parser reads it as exactly the one message that we judged. When two readings are possible, it is a [`Reject`].
 //!
-//! Reading order: this vocabulary, [`head`] (what a head says), [`chunked`] and [`body`] (where a message ends),
-//! [`forward`] (a head for the other side), [`reply`] (replies of our own).
+//! Reading order: this vocabulary, `field` (what a field is to a proxy), [`head`] (what a head says), [`chunked`] and
+//! [`body`] (where a message ends), [`forward`] (a head for the other side), [`reply`] (replies of our own).
+
+mod field;
 
 pub mod body;
 pub mod chunked;
@@ -142,4 +144,51 @@ pub enum Reject {
     Loop,
     /// `OPTIONS` with `Max-Forwards: 0` is answered here (RFC 9110 §7.6.2): 200.
     HopsSpent,
+}
+
+impl Reject {
+    /// The status of our reply when a request is refused for it.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::HopsSpent => 200,
+            Self::Malformed
+            | Self::BadTarget
+            | Self::BadHost
+            | Self::BadFraming
+            | Self::BadChunk
+            | Self::BadTrailer => 400,
+            Self::MethodRefused => 405,
+            Self::BodyTooLarge => 413,
+            Self::TargetTooLong => 414,
+            Self::ExpectationUnknown => 417,
+            Self::HeadTooLarge | Self::TrailerTooLarge => 431,
+            Self::CodingUnknown => 501,
+            Self::VersionUnknown => 505,
+            Self::Loop => 508,
+        }
+    }
+
+    /// The word for it in logs, metrics and replies. It never changes.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed-head",
+            Self::BadTarget => "bad-target",
+            Self::BadHost => "bad-host",
+            Self::BadFraming => "bad-framing",
+            Self::BadChunk => "bad-chunk",
+            Self::BadTrailer => "bad-trailer",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::HeadTooLarge => "head-too-large",
+            Self::TrailerTooLarge => "trailer-too-large",
+            Self::MethodRefused => "method-refused",
+            Self::ExpectationUnknown => "expectation-unknown",
+            Self::CodingUnknown => "coding-unknown",
+            Self::VersionUnknown => "version-unknown",
+            Self::Loop => "loop-detected",
+            Self::HopsSpent => "max-forwards-spent",
+        }
+    }
 }

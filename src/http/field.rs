@@ -1,0 +1,302 @@
+//! What a field is to a proxy: its kind by its name, and the small grammars of field values (RFC 9110 §5.6).
+//! It knows no heads and judges no message.
+//!
+//! Architecture invariant: a name has one kind, whatever its letters' case, and every decision about a field is made on
+//! its kind. [`Kind::Other`] alone may be removed by `Connection` or sent as a trailer.
+
+/// A field as it stands in a head: its name, a token, and its value without the blanks around it.
+pub(super) use httparse::Header as Field;
+
+/// What a field is to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// End to end, and none of our business.
+    Other,
+    /// End to end too, but never removed because `Connection` names it, and never taken from a trailer: routing,
+    /// credentials, control data, and what says how content is to be read (RFC 9110 §6.5.1).
+    Kept,
+    /// Of this connection only (RFC 9110 §7.6.1).
+    Hop,
+    Host,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    Te,
+    Trailer,
+    Upgrade,
+    Expect,
+    MaxForwards,
+    Date,
+    Via,
+    RequestId,
+    /// `X-Forwarded-For`.
+    ForwardedFor,
+    /// `X-Forwarded-Proto`.
+    ForwardedProto,
+    /// `X-Forwarded-Host`.
+    ForwardedHost,
+    /// Any other `X-Forwarded-*`, and `X-Real-IP`.
+    ForwardedMore,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// A forwarding field spelt with `_` for `-`, which backends in the manner of CGI cannot tell from the real one.
+    Alias,
+}
+
+/// The kind of the field with this name.
+pub(super) fn kind(name: &str) -> Kind {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let pick = |known: &str, kind: Kind| if is(known) { kind } else { Kind::Other };
+    match name.as_bytes() {
+        [b'x' | b'X', b'-' | b'_', ..] => extension(name),
+        [b'p' | b'P', b'r' | b'R', _, _, _, b'-', ..] => proxy(name),
+        [b'i' | b'I', b'f' | b'F', b'-', ..] => Kind::Kept,
+        [_, _] => pick("te", Kind::Te),
+        [_, _, _] if is("via") => Kind::Via,
+        [_, _, _] => pick("age", Kind::Kept),
+        [_, _, _, _] if is("host") => Kind::Host,
+        [_, _, _, _] if is("date") => Kind::Date,
+        [_, _, _, _] => pick("vary", Kind::Kept),
+        other => match other.len() {
+            5 => pick("range", Kind::Kept),
+            6 if is("expect") => Kind::Expect,
+            6 if is("cookie") || is("pragma") => Kind::Kept,
+            7 if is("upgrade") => Kind::Upgrade,
+            7 if is("trailer") => Kind::Trailer,
+            7 => pick("warning", Kind::Kept),
+            8 => pick("location", Kind::Kept),
+            9 => pick("forwarded", Kind::Forwarded),
+            10 if is("connection") => Kind::Connection,
+            10 if is("keep-alive") => Kind::Hop,
+            10 => pick("set-cookie", Kind::Kept),
+            11 => pick("retry-after", Kind::Kept),
+            12 if is("content-type") => Kind::Kept,
+            12 => pick("max-forwards", Kind::MaxForwards),
+            13 if is("authorization") || is("cache-control") || is("content-range") => Kind::Kept,
+            14 if is("content-length") => Kind::ContentLength,
+            14 => pick("http2-settings", Kind::Hop),
+            16 if is("content-encoding") || is("content-location") => Kind::Kept,
+            16 => pick("www-authenticate", Kind::Kept),
+            17 => pick("transfer-encoding", Kind::TransferEncoding),
+            _ => Kind::Other,
+        },
+    }
+}
+
+/// The kind of a field whose name starts with `X-` or `X_`.
+fn extension(name: &str) -> Kind {
+    let forwarding = match name.len() {
+        9 => folds_to(name, "x-real-ip"),
+        12 if name.eq_ignore_ascii_case("x-request-id") => return Kind::RequestId,
+        12.. => name
+            .get(..12)
+            .is_some_and(|start| folds_to(start, "x-forwarded-")),
+        _ => false,
+    };
+    match name.len() {
+        _ if !forwarding => Kind::Other,
+        _ if name.contains('_') => Kind::Alias,
+        15 if name.eq_ignore_ascii_case("x-forwarded-for") => Kind::ForwardedFor,
+        16 if name.eq_ignore_ascii_case("x-forwarded-host") => Kind::ForwardedHost,
+        17 if name.eq_ignore_ascii_case("x-forwarded-proto") => Kind::ForwardedProto,
+        _ => Kind::ForwardedMore,
+    }
+}
+
+/// The kind of a field whose name looks like `Proxy-*`.
+fn proxy(name: &str) -> Kind {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        16 if is("proxy-connection") => Kind::Hop,
+        18 if is("proxy-authenticate") => Kind::Hop,
+        19 if is("proxy-authorization") => Kind::Hop,
+        25 if is("proxy-authentication-info") => Kind::Hop,
+        _ if name.as_bytes()[..6].eq_ignore_ascii_case(b"proxy-") => Kind::Kept,
+        _ => Kind::Other,
+    }
+}
+
+/// Whether `name` is `known` for one who takes `_` for `-`.
+fn folds_to(name: &str, known: &str) -> bool {
+    let fold = |byte: u8| {
+        if byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    name.len() == known.len() && name.bytes().map(fold).eq(known.bytes())
+}
+
+/// A field that may come once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Once<'a> {
+    #[default]
+    Missing,
+    One(&'a [u8]),
+    Several,
+}
+
+impl<'a> Once<'a> {
+    pub(super) fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Missing => Self::One(value),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+}
+
+/// The elements of a list without the blanks around them; there may be empty ones, which say nothing (RFC 9110 §5.6.1).
+pub(super) fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}
+
+/// `value` without blanks around it.
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Whether `value` is a token (RFC 9110 §5.6.2).
+pub(super) fn is_token(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|&byte| is_tchar(byte))
+}
+
+/// Whether `byte` may stand in a token.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `value` may be a field's value: no controls but HTAB; what is not ASCII passes (RFC 9110 §5.5).
+pub(super) fn is_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Whether `value` is of visible ASCII characters only.
+pub(super) fn is_visible(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_graphic)
+}
+
+/// The number that `digits` write, the largest there is if they write a larger one, or nothing for anything but digits.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, &digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    })
+}
+
+/// What the `Connection` fields of a head say (RFC 9110 §7.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+    /// Options other than those that name no field of kind [`Kind::Other`].
+    pub(super) named: usize,
+}
+
+impl Options {
+    /// Takes in one more `Connection` field; `false` if it is none.
+    pub(super) fn add(&mut self, value: &[u8]) -> bool {
+        for option in elements(value) {
+            let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
+            match option.len() {
+                0 => {}
+                5 if is(b"close") => self.close = true,
+                7 if is(b"upgrade") => self.upgrade = true,
+                10 if is(b"keep-alive") => self.keep_alive = true,
+                _ if is_token(option) => self.named += 1,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, expected: Kind) {
+        assert_eq!(kind(name), expected, "{name}");
+        assert_eq!(kind(&name.to_ascii_uppercase()), expected, "{name}");
+        assert_eq!(kind(&name.to_ascii_lowercase()), expected, "{name}");
+    }
+
+    #[test]
+    fn a_name_has_one_kind_in_any_case() {
+        for (name, expected) in [
+            ("TE", Kind::Te),
+            ("Via", Kind::Via),
+            ("Host", Kind::Host),
+            ("Date", Kind::Date),
+            ("Expect", Kind::Expect),
+            ("Trailer", Kind::Trailer),
+            ("Upgrade", Kind::Upgrade),
+            ("Forwarded", Kind::Forwarded),
+            ("Connection", Kind::Connection),
+            ("Max-Forwards", Kind::MaxForwards),
+            ("X-Request-Id", Kind::RequestId),
+            ("Content-Length", Kind::ContentLength),
+            ("Transfer-Encoding", Kind::TransferEncoding),
+            ("X-Forwarded-For", Kind::ForwardedFor),
+            ("X-Forwarded-Host", Kind::ForwardedHost),
+            ("X-Forwarded-Proto", Kind::ForwardedProto),
+            ("X-Forwarded-Port", Kind::ForwardedMore),
+            ("X-Forwarded-", Kind::ForwardedMore),
+            ("X-Real-IP", Kind::ForwardedMore),
+            ("X_Real_IP", Kind::Alias),
+            ("X-Real_IP", Kind::Alias),
+            ("X_Forwarded-For", Kind::Alias),
+            ("X-Forwarded_Anything", Kind::Alias),
+        ] {
+            check(name, expected);
+        }
+    }
+
+    #[test]
+    fn names_of_this_connection_and_names_that_stay_are_told_apart() {
+        let hop = "Keep-Alive Proxy-Connection Proxy-Authenticate Proxy-Authorization Proxy-Authentication-Info HTTP2-Settings";
+        hop.split(' ').for_each(|name| check(name, Kind::Hop));
+        let kept = "Authorization Cookie Set-Cookie Content-Type Content-Encoding Content-Range Content-Location \
+            Cache-Control Range If-Match If-None-Match If-Range If-Modified-Since If-Unmodified-Since Age Location \
+            Retry-After Vary Warning WWW-Authenticate Pragma Proxy-Status";
+        kept.split_ascii_whitespace()
+            .for_each(|name| check(name, Kind::Kept));
+        let other = "Accept User-Agent Xhost Hosts Te2 X-Foo X-Forwarded X_Request_Id Iffy Proximity Proxy Prefer- ETag Digest";
+        other.split(' ').for_each(|name| check(name, Kind::Other));
+    }
+
+    #[test]
+    fn numbers_are_digits_and_nothing_else() {
+        assert_eq!(number(b"007"), Some(7));
+        assert_eq!(number(b"99999999999999999999999"), Some(u64::MAX));
+        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "1,1", "\u{663}"] {
+            assert_eq!(number(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn connection_options_are_tokens_in_a_list_with_gaps() {
+        let mut options = Options::default();
+        assert!(options.add(b", Close ,,\tKEEP-alive,"));
+        assert!(options.add(b"") && options.add(b"x, upGrade,y"));
+        let expected = Options {
+            close: true,
+            keep_alive: true,
+            upgrade: true,
+            named: 2,
+        };
+        assert_eq!(options, expected);
+        for bad in [&b"a b"[..], b"close;q=1", b"\"close\"", b"clos\xe9"] {
+            assert!(!options.add(bad));
+        }
+    }
+}
