@@ -1,7 +1,7 @@
 //! Where a body ends (RFC 9112 §6.3), and how much of the input belongs to it. It knows no heads beyond their framing
 //! fields.
 //!
-//! Architecture invariant: [`framing`] alone decides how a body is delimited, for requests and for responses; what it
+//! Architecture invariant: `framing` alone decides how a body is delimited, for requests and for responses; what it
 //! cannot tell beyond doubt is refused.
 
 pub use super::chunked::{Chunked, Passed};

@@ -1,1 +1,138 @@
-//! To be written.
+//! A head rewritten for the other side, in one borrow of the input. It knows what a proxy must change in a head, and no
+//! connection that the head goes to or comes from.
+//!
+//! Architecture invariant: a head goes on whole or not at all, and what goes on has one first line in one form, at most
+//! one `Host`, one framing field and one `Connection`, each written by us from what was judged.
+
+mod chain;
+mod request;
+mod response;
+mod target;
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::field::{self, Field, Kind, Options};
+use super::{HEAD_FIELDS_MAX, Reject, Request, Response, head};
+
+/// What the rewriting of a request must know beyond the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a, T> {
+    /// Who sent it, as a canonical address.
+    pub client: IpAddr,
+    /// Where it came in; stands in for the `Host` that a 1.0 client may leave out.
+    pub listener: SocketAddr,
+    /// Whose `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed.
+    pub trusts: T,
+    /// Our name in `Via`, a token.
+    pub name: &'a str,
+    /// Whether `Forwarded` (RFC 7239) is written too.
+    pub forwarded: bool,
+    /// A fresh request id in visible ASCII, for a request that brings none.
+    pub id: &'a [u8],
+}
+
+/// What the rewriting of a response must know of its exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The request that it answers.
+    pub request: &'a Request,
+    /// The client's connection must not be kept, whatever the messages say.
+    pub close: bool,
+    /// Now, as an IMF-fixdate, for a final response without `Date`.
+    pub date: &'a [u8; 29],
+}
+
+/// Judges the request head at the start of `input` and appends what the backend gets of it to `out`.
+///
+/// Gives the bytes of input that were the head, or `None` while its end has not come; `out` is then left as it was.
+///
+/// # Errors
+///
+/// Why the request is not forwarded; `out` is left as it was.
+pub fn request<T: Fn(IpAddr) -> bool>(
+    input: &[u8],
+    facts: &Facts<'_, T>,
+    out: &mut Vec<u8>,
+) -> Result<Option<(usize, Request)>, Reject> {
+    let mut slots = head::slots();
+    let Some(head) = head::request(input, &mut slots)? else {
+        return Ok(None);
+    };
+    let before = out.len();
+    match request::rewrite(&head, facts, out) {
+        Ok(request) => Ok(Some((head.len, request))),
+        Err(reject) => {
+            out.truncate(before);
+            Err(reject)
+        }
+    }
+}
+
+/// Judges the response head at the start of `input` and appends what the client gets of it to `out`: nothing of an
+/// interim response if it speaks 1.0 (RFC 9110 §15.2).
+///
+/// Gives the bytes of input that were the head, or `None` while its end has not come; `out` is then left as it was.
+///
+/// # Errors
+///
+/// Why the response is not passed on; `out` is left as it was.
+pub fn response(
+    input: &[u8],
+    asked: &Asked<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<(usize, Response)>, Reject> {
+    let mut slots = head::slots();
+    let Some(head) = head::response(input, &mut slots)? else {
+        return Ok(None);
+    };
+    let response = response::rewrite(&head, asked, out)?;
+    Ok(Some((head.len, response)))
+}
+
+/// The kinds of a head's fields, in their order.
+type Kinds = [Kind; HEAD_FIELDS_MAX];
+
+/// Turns the fields that `Connection` names into fields of this connection (RFC 9110 §7.6.1). Only those that are nothing
+/// else: nobody gets to remove `Host` or a framing field by that door.
+fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Result<(), Reject> {
+    if options.named == 0 {
+        return Ok(());
+    }
+    // More names than there can be fields: comparing all with all has to end somewhere.
+    if options.named > HEAD_FIELDS_MAX {
+        return Err(Reject::HeadTooLarge);
+    }
+    for (at, field) in fields.iter().enumerate() {
+        if kinds[at] != Kind::Connection {
+            continue;
+        }
+        for name in field::elements(field.value) {
+            for (field, kind) in fields.iter().zip(kinds.iter_mut()) {
+                if *kind == Kind::Other && field.name.as_bytes().eq_ignore_ascii_case(name) {
+                    *kind = Kind::Hop;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a field.
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    push(out, &[name, b": ", value, b"\r\n"]);
+}
+
+/// Writes a field with a number for a value.
+fn number_line(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    push(out, &[name, b": "]);
+    // Writing to a vector never fails.
+    let _ = write!(out, "{value}\r\n");
+}
+
+fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+#[cfg(test)]
+mod tests;

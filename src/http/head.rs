@@ -3,7 +3,7 @@
 //!
 //! Architecture invariant: what passes here is read the same by every strict parser. Lines end with CRLF, a name is a
 //! token followed by its colon, a value has no controls, the first line has its three parts. httparse stands in no other
-//! file, save that [`Field`] is its type.
+//! file, save that `Field` is its type.
 
 use std::mem::MaybeUninit;
 

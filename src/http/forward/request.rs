@@ -1,0 +1,360 @@
+//! A request's head, judged and written for a backend. It does not know which backend.
+//!
+//! Two passes over the fields: the first finds out what the head says as a whole, the second writes what stays.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::net::IpAddr;
+
+use super::super::body::{self, Whose};
+use super::super::field::{Field, Kind, Once, Options, elements, is_visible, kind, number};
+use super::super::head::RequestHead;
+use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Request, Span, Version};
+use super::target::{self, Target};
+use super::{Facts, Kinds, chain, line, mark_named, number_line, push};
+
+/// Longest request id taken from a client, in bytes.
+const ID_BYTES_MAX: usize = 128;
+
+/// Judges `head` and appends what goes on to `out`; on an error `out` may have grown.
+pub(super) fn rewrite<T: Fn(IpAddr) -> bool>(
+    head: &RequestHead<'_, '_>,
+    facts: &Facts<'_, T>,
+    out: &mut Vec<u8>,
+) -> Result<Request, Reject> {
+    let target = target::judge(head.method, head.target)?;
+    let mut kinds = [Kind::Other; HEAD_FIELDS_MAX];
+    let seen = Seen::of(head.fields, &mut kinds, facts.name)?;
+    let request = judge(head, &seen)?;
+    let mut room = [0; ADDR_BYTES_MAX];
+    let writer = Writer {
+        start: out.len(),
+        head,
+        kinds: &kinds[..head.fields.len()],
+        hops: hops(head.method, seen.max_forwards)?,
+        host: host(head.version, &target, seen.host, facts, &mut room)?,
+        trusted: (facts.trusts)(facts.client),
+        seen,
+        request,
+        facts,
+    };
+    writer.write(&target, out)
+}
+
+/// What the fields of a request say together.
+#[derive(Default)]
+struct Seen<'a> {
+    options: Options,
+    host: Once<'a>,
+    length: Once<'a>,
+    coding: Once<'a>,
+    expect: Once<'a>,
+    max_forwards: Once<'a>,
+    id: Once<'a>,
+    trailers: bool,
+    upgrade: bool,
+    forwarded_proto: bool,
+    forwarded_host: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(fields: &[Field<'a>], kinds: &mut Kinds, name: &str) -> Result<Self, Reject> {
+        let mut seen = Self::default();
+        for (field, place) in fields.iter().zip(kinds.iter_mut()) {
+            *place = kind(field.name);
+            let value = field.value;
+            match *place {
+                Kind::Connection if !seen.options.add(value) => return Err(Reject::Malformed),
+                Kind::Via if went_through(value, name) => return Err(Reject::Loop),
+                Kind::Host => seen.host.add(value),
+                Kind::ContentLength => seen.length.add(value),
+                Kind::TransferEncoding => seen.coding.add(value),
+                Kind::Expect => seen.expect.add(value),
+                Kind::MaxForwards => seen.max_forwards.add(value),
+                Kind::RequestId => seen.id.add(value),
+                Kind::Te => seen.trailers |= takes_trailers(value),
+                Kind::Upgrade => {
+                    seen.upgrade |= elements(value).any(|protocol| !protocol.is_empty())
+                }
+                Kind::ForwardedProto => seen.forwarded_proto = true,
+                Kind::ForwardedHost => seen.forwarded_host = true,
+                Kind::Other
+                | Kind::Kept
+                | Kind::Hop
+                | Kind::Connection
+                | Kind::Trailer
+                | Kind::Date
+                | Kind::Via => {}
+                Kind::ForwardedFor | Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => {}
+            }
+        }
+        mark_named(fields, kinds, seen.options)?;
+        Ok(seen)
+    }
+}
+
+/// Whether a `Via` field names `name` as one who received the message (RFC 9110 §7.6.3).
+fn went_through(value: &[u8], name: &str) -> bool {
+    elements(value).any(|element| {
+        let mut words = element
+            .split(|byte| b" \t".contains(byte))
+            .filter(|word| !word.is_empty());
+        words
+            .nth(1)
+            .is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
+    })
+}
+
+/// Whether a `TE` field lists `trailers`, and not with a weight of zero (RFC 9110 §10.1.4).
+fn takes_trailers(value: &[u8]) -> bool {
+    elements(value).any(|coding| {
+        let mut parts = coding.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"trailers"))
+            && !parts.any(|part| matches!(part, [b'q' | b'Q', b'=', weight @ ..] if weight.iter().all(|digit| b"0.".contains(digit))))
+    })
+}
+
+/// What the proxy must know of the request; where its id stands is known when it is written.
+fn judge(head: &RequestHead<'_, '_>, seen: &Seen<'_>) -> Result<Request, Reject> {
+    let modern = head.version == Version::Http11;
+    let options = seen.options;
+    let framing = match body::framing(head.version, seen.length, seen.coding, Whose::Request)? {
+        Framing::Length(0) => Framing::None,
+        framing => framing,
+    };
+    let continues = match seen.expect {
+        // An expectation from a 1.0 client is none (RFC 9110 §10.1.1).
+        Once::One(_) | Once::Several if !modern => false,
+        Once::One(value) if value.eq_ignore_ascii_case(b"100-continue") => true,
+        Once::One(_) | Once::Several => return Err(Reject::ExpectationUnknown),
+        Once::Missing => false,
+    };
+    Ok(Request {
+        method: match head.method {
+            "HEAD" => Method::Head,
+            "GET" | "OPTIONS" | "PUT" | "DELETE" => Method::Idempotent,
+            _ => Method::Other,
+        },
+        version: head.version,
+        framing,
+        keep_alive: !options.close && (modern || options.keep_alive),
+        trailers: modern && seen.trailers,
+        // With a body nobody could tell which bytes belong to the new protocol.
+        upgrade: modern && options.upgrade && seen.upgrade && framing == Framing::None,
+        expects_continue: continues && framing != Framing::None,
+        id: Span::default(),
+    })
+}
+
+/// What is to stand in `Max-Forwards`, where it counts hops (RFC 9110 §7.6.2).
+fn hops(method: &str, max_forwards: Once<'_>) -> Result<Option<u64>, Reject> {
+    match max_forwards {
+        _ if method != "OPTIONS" => Ok(None),
+        Once::Missing => Ok(None),
+        Once::One(value) => match number(value) {
+            Some(0) => Err(Reject::HopsSpent),
+            Some(hops) => Ok(Some(hops - 1)),
+            None => Err(Reject::Malformed),
+        },
+        Once::Several => Err(Reject::Malformed),
+    }
+}
+
+/// The host that the request is for (RFC 9112 §3.2, §3.3).
+fn host<'a, T>(
+    version: Version,
+    target: &Target<'a>,
+    field: Once<'a>,
+    facts: &Facts<'_, T>,
+    room: &'a mut [u8; ADDR_BYTES_MAX],
+) -> Result<&'a [u8], Reject> {
+    match (field, target.authority) {
+        (Once::One(host), authority) if target::is_host(host) => Ok(authority.unwrap_or(host)),
+        (Once::One(_) | Once::Several, _) => Err(Reject::BadHost),
+        (Once::Missing, _) if version == Version::Http11 => Err(Reject::BadHost),
+        (Once::Missing, Some(authority)) => Ok(authority),
+        // A zone says nothing to anyone else, and has no place in a host.
+        (Once::Missing, None) if facts.listener.is_ipv6() => Ok(text(
+            room,
+            format_args!("[{}]:{}", facts.listener.ip(), facts.listener.port()),
+        )),
+        (Once::Missing, None) => Ok(text(room, facts.listener)),
+    }
+}
+
+/// Longest address with a port: an IPv6 one in brackets.
+const ADDR_BYTES_MAX: usize = 64;
+
+/// An address as it is written, without a string of its own.
+fn text(room: &mut [u8; ADDR_BYTES_MAX], addr: impl Display) -> &[u8] {
+    let mut rest = &mut room[..];
+    // Never fails: every address fits.
+    let _ = write!(rest, "{addr}");
+    let len = ADDR_BYTES_MAX - rest.len();
+    &room[..len]
+}
+
+/// Everything that was judged, ready to be written.
+struct Writer<'w, 'a, 'f, T> {
+    /// Where the head starts in what is written to.
+    start: usize,
+    head: &'w RequestHead<'w, 'a>,
+    kinds: &'w [Kind],
+    seen: Seen<'a>,
+    request: Request,
+    hops: Option<u64>,
+    host: &'w [u8],
+    trusted: bool,
+    facts: &'w Facts<'f, T>,
+}
+
+impl<T: Fn(IpAddr) -> bool> Writer<'_, '_, '_, T> {
+    fn write(mut self, target: &Target<'_>, out: &mut Vec<u8>) -> Result<Request, Reject> {
+        push(
+            out,
+            &[
+                self.head.method.as_bytes(),
+                b" ",
+                target.lead,
+                target.rest,
+                b" HTTP/1.1\r\n",
+            ],
+        );
+        if self.seen.host == Once::Missing {
+            line(out, b"Host", self.host);
+        }
+        self.write_received(out)?;
+        self.write_connection(out);
+        self.write_chain(out);
+        let version: &[u8] = match self.head.version {
+            Version::Http10 => b"1.0 ",
+            Version::Http11 => b"1.1 ",
+        };
+        push(
+            out,
+            &[b"Via: ", version, self.facts.name.as_bytes(), b"\r\n"],
+        );
+        if !self.keeps_id() {
+            self.request.id = self.write_id(out, b"X-Request-Id", self.facts.id)?;
+        }
+        push(out, &[b"\r\n"]);
+        Ok(self.request)
+    }
+
+    /// Writes what stays of the fields as they came, in their order.
+    fn write_received(&mut self, out: &mut Vec<u8>) -> Result<(), Reject> {
+        let request = self.request;
+        for (field, kind) in self.head.fields.iter().zip(self.kinds) {
+            let (name, value) = (field.name.as_bytes(), field.value);
+            match kind {
+                Kind::Other | Kind::Kept | Kind::Date | Kind::Via => line(out, name, value),
+                Kind::Host => line(out, name, self.host),
+                Kind::ContentLength => number_line(out, name, length(request.framing)),
+                Kind::TransferEncoding => line(out, name, b"chunked"),
+                Kind::Upgrade if request.upgrade => line(out, name, value),
+                Kind::Expect if request.expects_continue => line(out, name, value),
+                Kind::Trailer if request.trailers && request.framing == Framing::Chunked => {
+                    line(out, name, value)
+                }
+                Kind::MaxForwards => match self.hops {
+                    Some(hops) => number_line(out, name, hops),
+                    None => line(out, name, value),
+                },
+                Kind::RequestId if self.keeps_id() => {
+                    self.request.id = self.write_id(out, name, value)?
+                }
+                Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedMore
+                    if self.trusted =>
+                {
+                    line(out, name, value);
+                }
+                Kind::Forwarded if self.trusted && !self.facts.forwarded => line(out, name, value),
+                Kind::Hop
+                | Kind::Connection
+                | Kind::Te
+                | Kind::Trailer
+                | Kind::Upgrade
+                | Kind::Expect => {}
+                Kind::ForwardedFor
+                | Kind::ForwardedProto
+                | Kind::ForwardedHost
+                | Kind::ForwardedMore => {}
+                Kind::Forwarded | Kind::Alias | Kind::RequestId => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what holds for the connection to the backend only.
+    fn write_connection(&self, out: &mut Vec<u8>) {
+        let lines: &[u8] = match (self.request.trailers, self.request.upgrade) {
+            (true, true) => b"TE: trailers\r\nConnection: TE, Upgrade\r\n",
+            (true, false) => b"TE: trailers\r\nConnection: TE\r\n",
+            (false, true) => b"Connection: Upgrade\r\n",
+            (false, false) => return,
+        };
+        push(out, &[lines]);
+    }
+
+    /// Writes who sent the request, and through whom.
+    fn write_chain(&self, out: &mut Vec<u8>) {
+        let Facts {
+            client,
+            trusts,
+            forwarded,
+            ..
+        } = self.facts;
+        push(out, &[b"X-Forwarded-For: "]);
+        if self.trusted {
+            chain::write_addresses(out, || self.values(Kind::ForwardedFor), trusts);
+        }
+        // Writing to a vector never fails.
+        let _ = write!(out, "{client}\r\n");
+        if !(self.trusted && self.seen.forwarded_proto) {
+            line(out, b"X-Forwarded-Proto", b"http");
+        }
+        if !(self.trusted && self.seen.forwarded_host || self.host.is_empty()) {
+            line(out, b"X-Forwarded-Host", self.host);
+        }
+        if *forwarded {
+            push(out, &[b"Forwarded: "]);
+            if self.trusted {
+                chain::write_elements(out, || self.values(Kind::Forwarded), trusts);
+            }
+            chain::write_own_element(out, *client, self.host);
+            push(out, &[b"\r\n"]);
+        }
+    }
+
+    /// The values of all fields of a kind.
+    fn values(&self, wanted: Kind) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let fields = self.head.fields.iter().zip(self.kinds);
+        fields
+            .filter(move |(_, kind)| **kind == wanted)
+            .map(|(field, _)| field.value)
+    }
+
+    /// Whether the client's own id is used: if it brings one that every log can take.
+    fn keeps_id(&self) -> bool {
+        matches!(self.seen.id, Once::One(id) if (1..=ID_BYTES_MAX).contains(&id.len()) && is_visible(id))
+    }
+
+    /// Writes the id and tells where it stands.
+    fn write_id(&self, out: &mut Vec<u8>, name: &[u8], id: &[u8]) -> Result<Span, Reject> {
+        let start = out.len() - self.start + name.len() + b": ".len();
+        line(out, name, id);
+        let narrow = |number: usize| u16::try_from(number).map_err(|_| Reject::HeadTooLarge);
+        Ok(Span {
+            start: narrow(start)?,
+            len: narrow(id.len())?,
+        })
+    }
+}
+
+/// What stands in a `Content-Length`, which is there.
+fn length(framing: Framing) -> u64 {
+    match framing {
+        Framing::Length(length) => length,
+        Framing::None | Framing::Chunked | Framing::UntilClose => 0,
+    }
+}

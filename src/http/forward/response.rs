@@ -1,0 +1,198 @@
+//! A response's head, judged in the light of its request and written for the client.
+
+use std::io::Write;
+
+use super::super::body::{self, Whose};
+use super::super::field::{Field, Kind, Once, Options, elements, kind, number};
+use super::super::head::ResponseHead;
+use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Response, Version};
+use super::{Asked, Kinds, line, mark_named, number_line, push};
+
+/// Judges `head` and appends what goes on to `out`.
+pub(super) fn rewrite(
+    head: &ResponseHead<'_, '_>,
+    asked: &Asked<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Response, Reject> {
+    let mut kinds = [Kind::Other; HEAD_FIELDS_MAX];
+    let seen = Seen::of(head.fields, &mut kinds)?;
+    let response = judge(head, &seen, asked)?;
+    let unknown_to_client = response.is_interim() && asked.request.version == Version::Http10;
+    if !unknown_to_client {
+        Writer {
+            head,
+            seen: &seen,
+            asked,
+            response,
+        }
+        .write(&kinds, out);
+    }
+    Ok(response)
+}
+
+/// What the fields of a response say together.
+#[derive(Default)]
+struct Seen<'a> {
+    options: Options,
+    length: Once<'a>,
+    coding: Once<'a>,
+    upgrade: bool,
+    date: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(fields: &[Field<'a>], kinds: &mut Kinds) -> Result<Self, Reject> {
+        let mut seen = Self::default();
+        for (field, place) in fields.iter().zip(kinds.iter_mut()) {
+            *place = kind(field.name);
+            match *place {
+                Kind::Connection if !seen.options.add(field.value) => {
+                    return Err(Reject::Malformed);
+                }
+                Kind::ContentLength => seen.length.add(field.value),
+                Kind::TransferEncoding => seen.coding.add(field.value),
+                Kind::Upgrade => {
+                    seen.upgrade |= elements(field.value).any(|protocol| !protocol.is_empty())
+                }
+                Kind::Date => seen.date = true,
+                Kind::Other | Kind::Kept | Kind::Hop | Kind::Host | Kind::Connection | Kind::Te => {
+                }
+                Kind::Trailer | Kind::Expect | Kind::MaxForwards | Kind::Via | Kind::RequestId => {}
+                Kind::ForwardedFor | Kind::ForwardedProto | Kind::ForwardedHost => {}
+                Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => {}
+            }
+        }
+        mark_named(fields, kinds, seen.options)?;
+        Ok(seen)
+    }
+}
+
+/// What the proxy must know of the response (RFC 9112 §6.3, §9.3).
+fn judge(
+    head: &ResponseHead<'_, '_>,
+    seen: &Seen<'_>,
+    asked: &Asked<'_>,
+) -> Result<Response, Reject> {
+    let (request, options) = (asked.request, seen.options);
+    let modern = head.version == Version::Http11;
+    let switches = head.status == 101;
+    // A tunnel that nobody asked for would hide requests from us.
+    if switches
+        && !(request.upgrade && request.version == Version::Http11 && modern && seen.upgrade)
+    {
+        return Err(Reject::Malformed);
+    }
+    let framing = body::framing(
+        head.version,
+        seen.length,
+        seen.coding,
+        Whose::Response(head.status, request.method),
+    )?;
+    let ends = framing != Framing::UntilClose && !switches;
+    let chunks_undone = framing == Framing::Chunked && request.version == Version::Http10;
+    Ok(Response {
+        status: head.status,
+        framing,
+        keep_upstream: ends && !options.close && (modern || options.keep_alive),
+        keep_client: ends && !chunks_undone && request.keep_alive && !asked.close,
+    })
+}
+
+/// Everything that was judged, ready to be written.
+struct Writer<'w, 'a> {
+    head: &'w ResponseHead<'w, 'a>,
+    seen: &'w Seen<'a>,
+    asked: &'w Asked<'w>,
+    response: Response,
+}
+
+impl Writer<'_, '_> {
+    fn write(&self, kinds: &Kinds, out: &mut Vec<u8>) {
+        // Writing to a vector never fails.
+        let _ = write!(out, "HTTP/1.1 {} ", self.head.status);
+        push(out, &[self.head.reason, b"\r\n"]);
+        for (field, kind) in self.head.fields.iter().zip(kinds) {
+            self.write_received(field, *kind, out);
+        }
+        if self.response.status >= 200 && !self.seen.date {
+            line(out, b"Date", self.asked.date);
+        }
+        self.write_connection(out);
+        push(out, &[b"\r\n"]);
+    }
+
+    /// Writes what stays of a field.
+    fn write_received(&self, field: &Field<'_>, kind: Kind, out: &mut Vec<u8>) {
+        let (name, value) = (field.name.as_bytes(), field.value);
+        let request = self.asked.request;
+        match kind {
+            Kind::ContentLength => match number(value) {
+                Some(length) if self.may_have_length() => number_line(out, name, length),
+                _ => {}
+            },
+            Kind::TransferEncoding if self.keeps_coding() => line(out, name, b"chunked"),
+            Kind::Trailer if request.trailers && self.response.framing == Framing::Chunked => {
+                line(out, name, value)
+            }
+            Kind::Upgrade if self.keeps_upgrade() => line(out, name, value),
+            Kind::TransferEncoding | Kind::Trailer | Kind::Upgrade => {}
+            Kind::Hop | Kind::Connection | Kind::Te => {}
+            Kind::Other | Kind::Kept | Kind::Host | Kind::Date | Kind::Via | Kind::RequestId => {
+                line(out, name, value)
+            }
+            Kind::Expect | Kind::MaxForwards | Kind::Forwarded | Kind::Alias => {
+                line(out, name, value)
+            }
+            Kind::ForwardedFor
+            | Kind::ForwardedProto
+            | Kind::ForwardedHost
+            | Kind::ForwardedMore => {
+                line(out, name, value);
+            }
+        }
+    }
+
+    /// 1xx and 204 have no length to tell of (RFC 9110 §8.6).
+    fn may_have_length(&self) -> bool {
+        !matches!(self.response.status, 100..200 | 204)
+    }
+
+    /// Whether the client gets chunks, or is told of those that `HEAD` spares it.
+    fn keeps_coding(&self) -> bool {
+        let request = self.asked.request;
+        let spared =
+            request.method == Method::Head && self.may_have_length() && self.response.status != 304;
+        request.version == Version::Http11 && (self.response.framing == Framing::Chunked || spared)
+    }
+
+    /// Whether the response is about another protocol: a switch to it, or the demand for one (RFC 9110 §15.5.22).
+    fn keeps_upgrade(&self) -> bool {
+        self.seen.upgrade && matches!(self.response.status, 101 | 426)
+    }
+
+    /// Writes what holds for the client's connection only.
+    fn write_connection(&self, out: &mut Vec<u8>) {
+        let last = match (self.response.keep_client, self.asked.request.version) {
+            _ if self.response.status < 200 => "",
+            (false, Version::Http11) => "close",
+            (true, Version::Http10) => "keep-alive",
+            (false, Version::Http10) | (true, Version::Http11) => "",
+        };
+        let (upgrade, comma) = match (self.keeps_upgrade(), last) {
+            (true, "") => ("Upgrade", ""),
+            (true, _) => ("Upgrade", ", "),
+            (false, "") => return,
+            (false, _) => ("", ""),
+        };
+        push(
+            out,
+            &[
+                b"Connection: ",
+                upgrade.as_bytes(),
+                comma.as_bytes(),
+                last.as_bytes(),
+                b"\r\n",
+            ],
+        );
+    }
+}
