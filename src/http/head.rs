@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn one_empty_line_before_a_head_is_no_end() {
+        assert_eq!(end(b"\r\n"), Ok(None));
+        assert_eq!(end(b"\r\n\r\n"), Err(Reject::Malformed));
+        assert_eq!(end(b"\r\na\r\n\r\nb"), Ok(Some(7)));
+    }
+
+    #[test]
     fn heads_have_limits_of_bytes_and_fields() {
         let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
         assert!(check(lines(HEAD_FIELDS_MAX).as_bytes()).is_ok());

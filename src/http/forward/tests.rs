@@ -390,3 +390,14 @@ fn a_connection_is_kept_by_the_rules_of_its_version() {
     assert!(keeps("1.1", "") && keeps("1.1", "keep-alive") && keeps("1.0", "x, Keep-Alive"));
     assert!(!keeps("1.0", "") && !keeps("1.1", "x, CLOSE") && !keeps("1.0", "keep-alive, close"));
 }
+
+#[test]
+fn what_was_written_of_a_refused_head_is_taken_back() {
+    let id = vec![b'a'; 1 << 16];
+    let facts = Facts {
+        id: &id,
+        ..facts(CLIENT)
+    };
+    let found = rewritten(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &facts);
+    assert_eq!(found.map(|(_, out)| out), Err(Reject::HeadTooLarge));
+}
