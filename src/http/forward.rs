@@ -126,8 +126,37 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Writes a field with a number for a value.
 fn number_line(out: &mut Vec<u8>, name: &[u8], value: u64) {
     push(out, &[name, b": "]);
-    // Writing to a vector never fails.
-    let _ = write!(out, "{value}\r\n");
+    push_number(out, value);
+    push(out, &[b"\r\n"]);
+}
+
+/// Writes a number in decimal. The machinery of `write!` costs more than all else that is done for a field.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    while number > 0 || start == digits.len() {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// Writes an address, without brackets.
+fn push_addr(out: &mut Vec<u8>, addr: IpAddr) {
+    match addr {
+        IpAddr::V4(addr) => {
+            let [a, b, c, d] = addr.octets();
+            for (octet, behind) in [(a, "."), (b, "."), (c, "."), (d, "")] {
+                push_number(out, u64::from(octet));
+                out.extend_from_slice(behind.as_bytes());
+            }
+        }
+        IpAddr::V6(addr) => {
+            // Writing to a vector never fails.
+            let _ = write!(out, "{addr}");
+        }
+    }
 }
 
 fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {

@@ -4,11 +4,10 @@
 //! Architecture invariant: of a chain of addresses goes on what trusted hands wrote, and only that. From the right, each
 //! address is vouched for by the one behind it; the first that is not trusted is the last that is believed.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::field::{elements, is_token};
-use super::push;
+use super::{push, push_addr};
 
 /// Who stands in a chain.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,11 +121,13 @@ fn quoted_elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 
 /// Writes our own element of `Forwarded`. The host was judged and has neither quotes nor backslashes.
 pub(super) fn write_own_element(out: &mut Vec<u8>, client: IpAddr, host: &[u8]) {
-    // Writing to a vector never fails.
-    let _ = match client {
-        IpAddr::V4(addr) => write!(out, "for={addr}"),
-        IpAddr::V6(addr) => write!(out, "for=\"[{addr}]\""),
+    let (open, close): (&[u8], &[u8]) = match client {
+        IpAddr::V4(_) => (b"for=", b""),
+        IpAddr::V6(_) => (b"for=\"[", b"]\""),
     };
+    push(out, &[open]);
+    push_addr(out, client);
+    push(out, &[close]);
     if !host.is_empty() {
         push(out, &[b";host=\"", host, b"\""]);
     }

@@ -11,7 +11,7 @@ use super::super::field::{Field, Kind, Once, Options, elements, is_visible, kind
 use super::super::head::RequestHead;
 use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Request, Span, Version};
 use super::target::{self, Target};
-use super::{Facts, Kinds, chain, line, mark_named, number_line, push};
+use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr};
 
 /// Longest request id taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -308,8 +308,8 @@ impl<T: Fn(IpAddr) -> bool> Writer<'_, '_, '_, T> {
         if self.trusted {
             chain::write_addresses(out, || self.values(Kind::ForwardedFor), trusts);
         }
-        // Writing to a vector never fails.
-        let _ = write!(out, "{client}\r\n");
+        push_addr(out, *client);
+        push(out, &[b"\r\n"]);
         if !(self.trusted && self.seen.forwarded_proto) {
             line(out, b"X-Forwarded-Proto", b"http");
         }

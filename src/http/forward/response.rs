@@ -1,12 +1,10 @@
 //! A response's head, judged in the light of its request and written for the client.
 
-use std::io::Write;
-
 use super::super::body::{self, Whose};
 use super::super::field::{Field, Kind, Once, Options, elements, kind, number};
 use super::super::head::ResponseHead;
 use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Response, Version};
-use super::{Asked, Kinds, line, mark_named, number_line, push};
+use super::{Asked, Kinds, line, mark_named, number_line, push, push_number};
 
 /// Judges `head` and appends what goes on to `out`.
 pub(super) fn rewrite(
@@ -108,9 +106,9 @@ struct Writer<'w, 'a> {
 
 impl Writer<'_, '_> {
     fn write(&self, kinds: &Kinds, out: &mut Vec<u8>) {
-        // Writing to a vector never fails.
-        let _ = write!(out, "HTTP/1.1 {} ", self.head.status);
-        push(out, &[self.head.reason, b"\r\n"]);
+        push(out, &[b"HTTP/1.1 "]);
+        push_number(out, u64::from(self.head.status));
+        push(out, &[b" ", self.head.reason, b"\r\n"]);
         for (field, kind) in self.head.fields.iter().zip(kinds) {
             self.write_received(field, *kind, out);
         }

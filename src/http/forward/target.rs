@@ -104,19 +104,33 @@ fn is_ipv6(text: &[u8]) -> bool {
 fn is_name(text: &[u8]) -> bool {
     let mut rest = text;
     while let [byte, behind @ ..] = rest {
-        rest = match (byte, behind) {
-            (b'%', [high, low, behind @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+        rest = match behind {
+            _ if IN_NAME[usize::from(*byte)] => behind,
+            [high, low, behind @ ..]
+                if *byte == b'%' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
             {
                 behind
             }
-            (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~', _) => behind,
-            (b'!' | b'$' | b'&'..=b',' | b';' | b'=', _) => behind,
             _ => return false,
         };
     }
     !text.is_empty()
 }
+
+/// What may stand in a registered name as itself: unreserved characters and sub-delimiters (RFC 3986 §2).
+const IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
