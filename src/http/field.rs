@@ -4,9 +4,6 @@
 //! Architecture invariant: a name has one kind, whatever its letters' case, and every decision about a field is made on
 //! its kind. [`Kind::Other`] alone may be removed by `Connection` or sent as a trailer.
 
-/// A field as it stands in a head: its name, a token, and its value without the blanks around it.
-pub(super) use httparse::Header as Field;
-
 /// What a field is to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -12,8 +12,9 @@ mod target;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::field::{self, Field, Kind, Options};
-use super::{HEAD_FIELDS_MAX, Reject, Request, Response, head};
+use super::field::{self, Kind, Options};
+use super::head::{self, Field};
+use super::{HEAD_FIELDS_MAX, Reject, Request, Response};
 
 /// What the rewriting of a request must know beyond the request.
 #[derive(Clone, Copy, Debug)]

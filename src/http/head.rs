@@ -3,14 +3,16 @@
 //!
 //! Architecture invariant: what passes here is read the same by every strict parser. Lines end with CRLF, a name is a
 //! token followed by its colon, a value has no controls, the first line has its three parts. httparse stands in no other
-//! file, save that `Field` is its type.
+//! file.
 
 use std::mem::MaybeUninit;
 
 use memchr::memchr_iter;
 
-use super::field::Field;
 use super::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Reject, TARGET_BYTES_MAX, Version};
+
+/// A field as it stands in a head: its name, a token, and its value without the blanks around it.
+pub(super) use httparse::Header as Field;
 
 /// Room for the fields of one head. Left uninitialised, it costs nothing until there are fields.
 pub(super) type Slots<'a> = [MaybeUninit<Field<'a>>; HEAD_FIELDS_MAX];

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::super::body::{self, Whose};
-use super::super::field::{Field, Kind, Once, Options, elements, is_visible, kind, number};
-use super::super::head::RequestHead;
+use super::super::field::{Kind, Once, Options, elements, is_visible, kind, number};
+use super::super::head::{Field, RequestHead};
 use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Request, Span, Version};
 use super::target::{self, Target};
 use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr};

@@ -1,8 +1,8 @@
 //! A response's head, judged in the light of its request and written for the client.
 
 use super::super::body::{self, Whose};
-use super::super::field::{Field, Kind, Once, Options, elements, kind, number};
-use super::super::head::ResponseHead;
+use super::super::field::{Kind, Once, Options, elements, kind, number};
+use super::super::head::{Field, ResponseHead};
 use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Response, Version};
 use super::{Asked, Kinds, line, mark_named, number_line, push, push_number};
 
