@@ -172,9 +172,10 @@ impl Writer<'_, '_> {
     fn write_connection(&self, out: &mut Vec<u8>) {
         let last = match (self.response.keep_client, self.asked.request.version) {
             _ if self.response.status < 200 => "",
-            (false, Version::Http11) => "close",
+            // Also to a client of 1.0: our status line says 1.1, where silence means that the connection is kept.
+            (false, _) => "close",
             (true, Version::Http10) => "keep-alive",
-            (false, Version::Http10) | (true, Version::Http11) => "",
+            (true, Version::Http11) => "",
         };
         let (upgrade, comma) = match (self.keeps_upgrade(), last) {
             (true, "") => ("Upgrade", ""),

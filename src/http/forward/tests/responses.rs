@@ -205,7 +205,7 @@ fn a_body_to_the_end_of_the_connection_closes_both() {
     let old = check(
         OLD,
         &format!("HTTP/1.0 200 OK\r\n{DATED}"),
-        &format!("HTTP/1.1 200 OK\r\n{DATED}\r\n"),
+        &format!("HTTP/1.1 200 OK\r\n{DATED}Connection: close\r\n\r\n"),
     );
     assert!(!old.keep_client);
 }
@@ -249,8 +249,8 @@ fn connections_are_kept_by_the_rules_of_their_versions() {
         said(false, true, "-")
     );
     assert_eq!(kept(OLD, false, "1.1", ""), said(true, true, alive));
-    assert_eq!(kept(OLD, true, "1.1", ""), said(true, false, "-"));
-    assert_eq!(kept(old_ends, false, "1.1", ""), said(true, false, "-"));
+    assert_eq!(kept(OLD, true, "1.1", ""), said(true, false, close));
+    assert_eq!(kept(old_ends, false, "1.1", ""), said(true, false, close));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn chunks_reach_only_those_who_know_them() {
         "Content-Length: 1\r\nTrailer: d\r\n",
         "Content-Length: 1\r\n",
     );
-    let response = fields(OLD, chunked, "");
+    let response = fields(OLD, chunked, "Connection: close\r\n");
     assert!(
         response.framing == Framing::Chunked && response.keep_upstream && !response.keep_client
     );
