@@ -6,32 +6,24 @@
 
 /// Most bytes read from a socket at once; what has no room on the other side then waits in storage of this size.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
-/// Most bytes read from a socket at once while much storage is in use ([`HELD_BYTES_SOFT`]).
-pub const READ_BYTES_TIGHT: usize = 32 * 1024;
+/// Most bytes read from a socket at once, with those already waiting, while much storage is in use
+/// ([`HELD_BYTES_SOFT`]).
+pub const READ_BYTES_TIGHT: usize = 20 * 1024;
 /// Storage in use by all connections beyond which each of them is read in smaller pieces, in bytes.
 pub const HELD_BYTES_SOFT: usize = 64 * 1024 * 1024;
+/// Storage that a client and its upstream hold at most while reads are small, in bytes: an inbox and an outbox each.
+pub const SESSION_BYTES_TIGHT: usize = 2 * (READ_BYTES_TIGHT + READ_BYTES_TIGHT + HEAD_BYTES);
 
-/// The sizes that storage comes in: a usual head; the largest head with what we add; the largest read with a head before it.
-const CLASSES: [Class; 3] = [
-    Class {
-        bytes: 2 * 1024,
-        kept_max: 2048,
-    },
-    Class {
-        bytes: 20 * 1024,
-        kept_max: 64,
-    },
-    Class {
-        bytes: READ_BYTES_MAX + 20 * 1024,
-        kept_max: 16,
-    },
+/// The largest head with what we add to it, in bytes.
+const HEAD_BYTES: usize = 20 * 1024;
+/// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):
+/// a usual head; a small read or the largest head; both; a large read behind a head.
+const CLASSES: [(usize, usize); 4] = [
+    (2 * 1024, 2048),
+    (READ_BYTES_TIGHT, 64),
+    (READ_BYTES_TIGHT + HEAD_BYTES, 16),
+    (READ_BYTES_MAX + HEAD_BYTES, 16),
 ];
-
-struct Class {
-    bytes: usize,
-    /// How many free ones are kept for the next taker; 8 MiB over all classes.
-    kept_max: usize,
-}
 
 /// The free list.
 #[derive(Debug, Default)]
@@ -42,22 +34,23 @@ pub struct Buffers {
 impl Buffers {
     /// Lends empty storage with room for at least `bytes`.
     pub fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let Some(class) = CLASSES.iter().position(|class| class.bytes >= bytes) else {
+        let Some(class) = CLASSES.iter().position(|&(size, _)| size >= bytes) else {
             return Vec::with_capacity(bytes);
         };
         self.free[class]
             .pop()
-            .unwrap_or_else(|| Vec::with_capacity(CLASSES[class].bytes))
+            .unwrap_or_else(|| Vec::with_capacity(CLASSES[class].0))
     }
 
     /// Takes storage back. Whatever it held is gone.
     pub fn give(&mut self, mut storage: Vec<u8>) {
-        let fits = CLASSES
+        let capacity = storage.capacity();
+        // What outgrew its class is not hoarded in it.
+        let class = CLASSES
             .iter()
-            .rposition(|class| class.bytes <= storage.capacity());
-        if let Some(class) = fits
-            && storage.capacity() < 2 * CLASSES[class].bytes
-            && self.free[class].len() < CLASSES[class].kept_max
+            .position(|&(size, _)| (size..2 * size).contains(&capacity));
+        if let Some(class) = class
+            && self.free[class].len() < CLASSES[class].1
         {
             storage.clear();
             self.free[class].push(storage);
@@ -163,6 +156,19 @@ impl Outbox {
         self.start == self.storage.len()
     }
 
+    /// Whether the kernel has taken nothing of what waits.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.start == 0
+    }
+
+    /// Gives storage back to which nothing was appended.
+    pub fn tidy(&mut self, buffers: &mut Buffers) {
+        if self.is_empty() {
+            self.settle(buffers);
+        }
+    }
+
     /// Storage to append a message's head to.
     pub fn compose(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
         if self.storage.capacity() == 0 {
@@ -189,9 +195,7 @@ impl Outbox {
             "the kernel takes no more than it was offered"
         );
         self.start += count;
-        if self.is_empty() {
-            self.settle(buffers);
-        }
+        self.tidy(buffers);
     }
 
     /// Fills an empty outbox with a message that stays after the kernel has taken it.
@@ -223,9 +227,7 @@ impl Outbox {
     /// Keeps nothing any more.
     pub fn release(&mut self, buffers: &mut Buffers) {
         self.kept = 0;
-        if self.is_empty() {
-            self.settle(buffers);
-        }
+        self.tidy(buffers);
     }
 
     /// Storage in use, in bytes.

@@ -243,7 +243,9 @@ impl<S: Stream> Conn<S> {
     /// # Errors
     /// The connection is dead.
     pub fn flush(&mut self, buffers: &mut Buffers) -> io::Result<()> {
-        self.write_behind_outbox(b"", buffers).map(|_| ())
+        self.write_behind_outbox(b"", buffers)?;
+        self.outbox.tidy(buffers);
+        Ok(())
     }
 
     /// The one write: the outbox and then `bytes`, until all is taken or would-block. Says how many of `bytes` were taken.
@@ -278,6 +280,11 @@ impl<S: Stream> Conn<S> {
             }
         }
         Ok(taken)
+    }
+
+    /// Whether what waits was not offered to the kernel yet, and the kernel may have room.
+    pub fn is_fresh(&self) -> bool {
+        self.writable && self.outbox.is_untouched()
     }
 
     /// Whether bytes wait for the kernel to take them.

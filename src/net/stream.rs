@@ -102,3 +102,16 @@ pub trait Net {
     /// Closes every listener; what they had not accepted is refused.
     fn close_listeners(&mut self);
 }
+
+/// Whether an error says that descriptors or memory have run out, so that a later attempt may succeed.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    matches!(
+        error.raw_os_error(),
+        Some(ENOMEM | ENFILE | EMFILE | ENOBUFS)
+    )
+}
