@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod net;

@@ -1,6 +1,8 @@
 //! What was configured, as validated plain data. It imports nothing of ours.
 //!
-//! Every limit and timer of the program has its name and its default here.
+//! Every limit and timer of the program has its name and its default here; [`value`] reads single values from text.
+
+pub mod value;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

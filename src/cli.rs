@@ -1,0 +1,258 @@
+//! What was typed: commands, flags, help. Values are read by [`config::value`](crate::config::value); what is left to do
+//! here is to say which flag they stood behind. Prints nothing and ends nothing: that is for `main`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+
+use clap::Parser as _;
+use log::LevelFilter;
+
+use crate::config::value::Server;
+use crate::config::{Backend, Config, Forwarding, Limits, Timeouts};
+
+use flags::{Typed, Verb};
+
+mod flags;
+mod usage;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Command {
+    /// Balance until told to stop.
+    Run {
+        /// Everything that was configured.
+        config: Box<Config>,
+        /// The least urgent lines that are logged.
+        log_level: LevelFilter,
+    },
+    /// Show what it is like, with backends of its own.
+    Demo {
+        /// Where clients are accepted, if that was said.
+        listen: Option<SocketAddr>,
+        /// Everything but the addresses.
+        settings: Box<Settings>,
+        /// The least urgent lines that are logged.
+        log_level: LevelFilter,
+    },
+    /// Print this text and end well: `--help`, `--version`.
+    Print(String),
+}
+
+/// What is configured besides addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    timeouts: Timeouts,
+    limits: Limits,
+    forwarding: Forwarding,
+}
+
+impl Settings {
+    /// The whole configuration, with these addresses.
+    #[must_use]
+    pub fn with(self, listen: Vec<SocketAddr>, backends: Vec<Backend>) -> Config {
+        Config {
+            listen,
+            backends,
+            timeouts: self.timeouts,
+            limits: self.limits,
+            forwarding: self.forwarding,
+        }
+    }
+}
+
+/// What was typed cannot be understood. Displays as one line: the flag, the value, what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl UsageError {
+    fn value(flag: &str, value: &str, reason: impl fmt::Display) -> Self {
+        // Debug keeps quotes, line ends and terminal controls of what was typed from making this more than a line.
+        Self(format!("{flag} {value:?}: {reason}"))
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Understands `args`, the program's own name first. Resolves the names of backends, which may block for seconds.
+///
+/// # Errors
+/// When a flag is wrong, missing or given twice, or a name does not resolve.
+pub fn parse<A: Into<OsString> + Clone>(
+    args: impl IntoIterator<Item = A>,
+) -> Result<Command, UsageError> {
+    let typed = match Typed::try_parse_from(args) {
+        Ok(typed) => typed,
+        Err(error) if error.use_stderr() => return Err(UsageError(usage::line(&error))),
+        Err(asked) => return Ok(Command::Print(asked.to_string())),
+    };
+    match typed.command {
+        Some(Verb::Demo { listen, tuning }) => Ok(Command::Demo {
+            listen,
+            log_level: tuning.log_level,
+            settings: Box::new(tuning.settings()),
+        }),
+        None => {
+            present(&typed.listen, &typed.backend)?;
+            distinct(&typed.listen)?;
+            let backends = resolve(&typed.backend)?;
+            Ok(Command::Run {
+                log_level: typed.tuning.log_level,
+                config: Box::new(typed.tuning.settings().with(typed.listen, backends)),
+            })
+        }
+    }
+}
+
+/// A line for each reader: who forgot one flag is told that one, who typed nothing is shown a whole command.
+fn present(listen: &[SocketAddr], backends: &[Server]) -> Result<(), UsageError> {
+    let missing = match (listen.is_empty(), backends.is_empty()) {
+        (false, false) => return Ok(()),
+        (true, false) => {
+            "--listen is missing: expected where to accept clients, such as --listen :8080"
+        }
+        (false, true) => {
+            "--backend is missing: expected a server to forward to, such as --backend localhost:3000"
+        }
+        (true, true) => {
+            "--listen and --backend are missing: expected both, such as \
+             rondel --listen :8080 --backend localhost:3000 (or try rondel demo, or rondel --help)"
+        }
+    };
+    Err(UsageError(missing.to_owned()))
+}
+
+/// Port 0 is a new port each time, so it may be asked for again.
+fn distinct(listen: &[SocketAddr]) -> Result<(), UsageError> {
+    for (i, addr) in listen.iter().enumerate() {
+        if addr.port() != 0 && listen[..i].contains(addr) {
+            return Err(UsageError::value(
+                "--listen",
+                &addr.to_string(),
+                "expected each address once",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn resolve(servers: &[Server]) -> Result<Vec<Backend>, UsageError> {
+    let mut backends: Vec<Backend> = Vec::with_capacity(servers.len());
+    for server in servers {
+        let refused =
+            |reason: &dyn fmt::Display| UsageError::value("--backend", &server.to_string(), reason);
+        let backend = server.resolve().map_err(|error| refused(&error))?;
+        if let Some(twin) = backends.iter().find(|other| other.is_same_server(&backend)) {
+            return Err(refused(&format_args!(
+                "expected each server once, and {:?} is the same",
+                twin.name
+            )));
+        }
+        backends.push(backend);
+    }
+    Ok(backends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What `line` means, its words split at spaces.
+    fn check(line: &str) -> Result<Command, String> {
+        parse(format!("rondel {line}").trim_end().split(' ')).map_err(|error| error.to_string())
+    }
+
+    fn config(flags: &str) -> Config {
+        match check(&format!("--listen :8080 --backend 127.0.0.1:3000 {flags}")) {
+            Ok(Command::Run { config, .. }) => *config,
+            other => panic!("not a run: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        let config = config("--forwarded");
+        assert_eq!(config.timeouts, Timeouts::default());
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(
+            (config.forwarding.forwarded, config.forwarding.trust.len()),
+            (true, 0)
+        );
+    }
+
+    #[test]
+    fn every_flag_reaches_its_own_field() {
+        let config = config(
+            "--connect-timeout 1s --head-timeout 2s --response-timeout 3s --body-timeout 4s --client-idle-timeout 5s \
+             --upstream-idle-timeout 6s --tunnel-timeout 7s --linger-timeout 8s --drain-timeout 9s --retries 10 \
+             --max-sessions 11 --max-idle-per-backend 12 --min-body-rate 13 --fail-after 14 --take-out-last \
+             --trust 10.0.0.0/8 --trust ::1 --forwarded --name edge",
+        );
+        let s = Duration::from_secs;
+        let timeouts = Timeouts {
+            connect: s(1),
+            head: s(2),
+            response: s(3),
+            body: s(4),
+            client_idle: s(5),
+            upstream_idle: s(6),
+            tunnel: s(7),
+            linger: s(8),
+            drain: s(9),
+        };
+        let limits = Limits {
+            retries: 10,
+            sessions_max: 11,
+            idle_per_backend_max: 12,
+            body_rate_min: 13,
+            failures_max: 14,
+            take_out_last: true,
+        };
+        let forwarding = Forwarding {
+            name: "edge".to_owned(),
+            trust: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            forwarded: true,
+        };
+        assert_eq!(
+            (config.timeouts, config.limits, config.forwarding),
+            (timeouts, limits, forwarding)
+        );
+    }
+
+    #[test]
+    fn addresses_keep_their_order_and_port_0_may_repeat() {
+        let config = config("--listen 127.0.0.1:0 --listen 127.0.0.1:0 --backend [::1]:3000");
+        let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["0.0.0.0:8080", "127.0.0.1:0", "127.0.0.1:0"]);
+        let names: Vec<_> = config.backends.iter().map(|b| b.name.as_str()).collect();
+        assert_eq!(names, ["127.0.0.1:3000", "[::1]:3000"]);
+    }
+
+    #[test]
+    fn the_demo_takes_the_same_settings_and_no_backends() {
+        let demo = check("demo --listen :0 --retries 1 --log-level debug");
+        assert!(
+            matches!(&demo, Ok(Command::Demo { listen: Some(_), settings, log_level: LevelFilter::Debug })
+                if settings.limits.retries == 1),
+            "{demo:?}"
+        );
+        assert!(check("demo --backend a:1").is_err());
+    }
+
+    #[test]
+    fn help_and_version_are_texts_to_print() {
+        for line in ["--help", "-h", "--version", "-V", "help", "demo --help"] {
+            assert!(
+                matches!(check(line), Ok(Command::Print(text)) if !text.is_empty()),
+                "{line}"
+            );
+        }
+    }
+}
