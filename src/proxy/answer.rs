@@ -1,0 +1,136 @@
+//! Our own words: replies where no backend's can be had, and the close that does not lose the last of them.
+
+use crate::http::reply::{self, Reply};
+use crate::http::{Method, Request, Version};
+use crate::net::stream::{Net, Stream};
+
+use super::exchange::Upload;
+use super::failure::{Consequence, Failure};
+use super::session::{Phase, Session, Step};
+use super::shared::Shared;
+use super::timers::Timer;
+
+/// Bytes thrown away at most after our last word, so that it is not lost to a reset.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What follows a reply of our own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    Request,
+    Linger,
+}
+
+impl<S: Stream> Session<S> {
+    /// Our reply to something that is no request: the connection cannot go on.
+    pub(super) fn refuse<N: Net<Stream = S>>(
+        &mut self,
+        failure: Failure,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let id = cx.ids.make(cx.now.wall);
+        self.write_reply(
+            &failure.consequence(),
+            &id,
+            Version::Http11,
+            false,
+            false,
+            cx,
+        )
+    }
+
+    /// Our reply to a request that cannot be served. `head` is the rewritten one, where the request's id stands.
+    pub(super) fn answer<N: Net<Stream = S>>(
+        &mut self,
+        failure: Failure,
+        request: &Request,
+        upload: &Upload,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let consequence = failure.consequence();
+        let start = usize::from(request.id.start);
+        let id = head
+            .get(start..start + usize::from(request.id.len))
+            .unwrap_or_default();
+        let keep =
+            consequence.keeps_client && request.keep_alive && upload.is_done() && !cx.draining;
+        let head_only = request.method == Method::Head;
+        let step = self.write_reply(&consequence, id, request.version, head_only, keep, cx);
+        cx.buffers.give(head);
+        step
+    }
+
+    fn write_reply<N: Net<Stream = S>>(
+        &mut self,
+        consequence: &Consequence,
+        id: &[u8],
+        version: Version,
+        head_only: bool,
+        keep: bool,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        self.note(consequence.reason);
+        let Some(status) = consequence.status else {
+            return Step::Moved(Phase::Closed);
+        };
+        let (reason, date) = (consequence.reason, cx.date.text(cx.now.wall));
+        let reply = Reply {
+            status,
+            reason,
+            id,
+            date,
+            version,
+            head_only,
+            keep,
+        };
+        reply::write(&reply, self.client.compose(&mut cx.buffers));
+        self.rate_check = None;
+        self.wait_for(Timer::ClientWrite, true, cx);
+        Step::Moved(Phase::Reply(if keep {
+            Next::Request
+        } else {
+            Next::Linger
+        }))
+    }
+
+    /// [`Phase::Reply`]: until the kernel has taken our reply.
+    pub(super) fn reply<N: Net<Stream = S>>(&mut self, next: Next, cx: &mut Shared<N>) -> Step<S> {
+        if self.client.flush(&mut cx.buffers).is_err() {
+            return Step::Moved(Phase::Closed);
+        }
+        match next {
+            _ if self.client.is_blocked() => Step::Stuck(Phase::Reply(next)),
+            Next::Request => self.await_request(cx),
+            Next::Linger => self.start_linger(cx),
+        }
+    }
+
+    /// Our last word is out: shuts our side and reads on for a while, so that the word is not lost to a reset.
+    pub(super) fn start_linger<N: Net>(&mut self, cx: &Shared<N>) -> Step<S> {
+        if self.client.shut_write().is_err() {
+            return Step::Moved(Phase::Closed);
+        }
+        self.rate_check = None;
+        self.wait_for(Timer::Linger, true, cx);
+        Step::Moved(Phase::Linger(LINGER_BYTES_MAX))
+    }
+
+    /// [`Phase::Linger`]: throws away what comes.
+    pub(super) fn linger<N: Net>(&mut self, mut left: usize, cx: &mut Shared<N>) -> Step<S> {
+        while cx.budget > 0 && left > 0 {
+            match self.client.discard(&mut cx.scratch, &mut cx.buffers) {
+                Ok(Some(count)) if count > 0 => {
+                    left = left.saturating_sub(count);
+                    cx.budget = cx.budget.saturating_sub(count);
+                }
+                Ok(None) => return Step::Stuck(Phase::Linger(left)),
+                Ok(Some(_)) | Err(_) => return Step::Moved(Phase::Closed),
+            }
+        }
+        if left == 0 {
+            Step::Moved(Phase::Closed)
+        } else {
+            Step::Spent(Phase::Linger(left))
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A request's way to a backend: an idle upstream, or a connection attempt, or the next backend after one that failed.
+//!
+//! Nothing of the request has reached anyone before [`Phase::Connect`] is left, so a try that fails is repeated elsewhere
+//! whatever the method (RFC 9110 §9.2.2 does not come into it).
+
+use std::io;
+
+use log::{Level, debug, log_enabled};
+
+use crate::balance::{BackendId, Pick};
+use crate::http::Request;
+use crate::net::conn::Conn;
+use crate::net::stream::{Net, Owner, Stream, is_exhausted};
+
+use super::exchange::{Exchange, Upload};
+use super::failure::Failure;
+use super::session::{Phase, Session, Step};
+use super::shared::Shared;
+use super::timers::Timer;
+
+/// A connection attempt.
+#[derive(Debug)]
+pub(super) struct Connect<S> {
+    pub(super) upstream: Conn<S>,
+    attempt: Attempt,
+}
+
+/// A request on its way to some backend, over all its tries.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) request: Request,
+    /// How much of the request has come in.
+    pub(super) upload: Upload,
+    /// The backend of this try.
+    pub(super) pick: Pick,
+    /// How many of that backend's addresses could not be reached in this try.
+    addrs_failed: usize,
+    /// Whether the upstream of this try was used before.
+    pub(super) reused: bool,
+    /// The backends that could not be reached.
+    tried: Vec<BackendId>,
+}
+
+impl<S: Stream> Session<S> {
+    /// A request is complete as far as its head: finds it a backend.
+    pub(super) fn dispatch<N: Net<Stream = S>>(
+        &mut self,
+        request: Request,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let Some(pick) = cx.balance.pick(cx.now.instant, &[]) else {
+            let upload = Upload::new(&request);
+            return self.answer(Failure::NoBackend, &request, &upload, head, cx);
+        };
+        if log_enabled!(Level::Debug) {
+            let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            debug!(
+                "s{} {} \"{}\" -> {}",
+                self.key,
+                self.addr,
+                line.escape_ascii(),
+                cx.balance.name(pick.id)
+            );
+        }
+        let upload = Upload::new(&request);
+        let attempt = Attempt {
+            request,
+            upload,
+            pick,
+            addrs_failed: 0,
+            reused: false,
+            tried: Vec::new(),
+        };
+        if !pick.trial
+            && let Some(upstream) = cx.idle.take(pick.id)
+        {
+            return Step::Moved(self.reuse(upstream, attempt, head, cx));
+        }
+        self.reach(attempt, head, cx)
+    }
+
+    fn reuse<N: Net<Stream = S>>(
+        &mut self,
+        mut upstream: Conn<S>,
+        mut attempt: Attempt,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Phase<S> {
+        cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
+        upstream.load(head);
+        attempt.reused = true;
+        Phase::Exchange(Exchange::new(upstream, attempt))
+    }
+
+    /// Makes a connection for a try, to the first address that lets us begin one.
+    pub(super) fn reach<N: Net<Stream = S>>(
+        &mut self,
+        mut attempt: Attempt,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        attempt.reused = false;
+        loop {
+            let failure = match cx
+                .balance
+                .addr(attempt.pick.id, attempt.addrs_failed)
+                .map(|addr| cx.net.connect(addr))
+            {
+                Some(Ok(stream)) => {
+                    let mut upstream = Conn::new(stream);
+                    cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
+                    upstream.load(head);
+                    self.wait_for(Timer::Connect, true, cx);
+                    return Step::Moved(Phase::Connect(Connect { upstream, attempt }));
+                }
+                Some(Err(error)) if is_exhausted(&error) => {
+                    if cx.idle.drop_one() {
+                        continue;
+                    }
+                    return self.answer(
+                        Failure::Exhausted,
+                        &attempt.request,
+                        &attempt.upload,
+                        head,
+                        cx,
+                    );
+                }
+                Some(Err(error)) => connect_failure(&error),
+                None => Failure::NoBackend,
+            };
+            if !attempt.turn_to_next(failure, cx) {
+                return self.answer(failure, &attempt.request, &attempt.upload, head, cx);
+            }
+        }
+    }
+
+    /// [`Phase::Connect`]: waits for the attempt to end.
+    pub(super) fn connect<N: Net<Stream = S>>(
+        &mut self,
+        mut connect: Connect<S>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        if self.client.check().is_err() {
+            self.note(Failure::ClientGone.consequence().reason);
+            return Step::Moved(Phase::Closed);
+        }
+        match connect.upstream.connected() {
+            Ok(true) => {
+                let Connect { upstream, attempt } = connect;
+                cx.balance.reached(attempt.pick.id, attempt.addrs_failed);
+                Step::Moved(Phase::Exchange(Exchange::new(upstream, attempt)))
+            }
+            Ok(false) => Step::Stuck(Phase::Connect(connect)),
+            Err(error) => self.connect_failed(connect, connect_failure(&error), cx),
+        }
+    }
+
+    /// A connection attempt came to nothing: nothing of the request has reached anyone, so it goes elsewhere.
+    pub(super) fn connect_failed<N: Net<Stream = S>>(
+        &mut self,
+        mut connect: Connect<S>,
+        failure: Failure,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let head = connect.upstream.unload();
+        let mut attempt = connect.attempt;
+        drop(connect.upstream);
+        if attempt.turn_to_next(failure, cx) {
+            self.reach(attempt, head, cx)
+        } else {
+            self.answer(failure, &attempt.request, &attempt.upload, head, cx)
+        }
+    }
+}
+
+impl Attempt {
+    /// This try could not reach its backend: turns to the backend's next address, else to another backend. False when
+    /// there is none, or when it was tried often enough.
+    fn turn_to_next<N: Net>(&mut self, failure: Failure, cx: &mut Shared<N>) -> bool {
+        self.addrs_failed += 1;
+        if cx.balance.addr(self.pick.id, self.addrs_failed).is_some() {
+            return true;
+        }
+        cx.blame(self.pick, failure.consequence().reason);
+        self.tried.push(self.pick.id);
+        if self.tried.len() > usize::from(cx.limits.retries) {
+            return false;
+        }
+        let next = cx.balance.pick(cx.now.instant, &self.tried);
+        if let Some(pick) = next {
+            self.pick = pick;
+            self.addrs_failed = 0;
+        }
+        next.is_some()
+    }
+
+    /// The same backend once more, on a fresh connection.
+    pub(super) fn begin_again(&mut self) {
+        self.addrs_failed = 0;
+    }
+}
+
+/// What it means that a connection attempt failed.
+fn connect_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+            Failure::ConnectRefused
+        }
+        io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        _ => Failure::ConnectUnreachable,
+    }
+}

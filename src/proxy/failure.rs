@@ -1,0 +1,138 @@
+//! The one table: what went wrong, and what follows from it.
+//!
+//! The *reason word* of a row is the same everywhere: in the body of our own reply, in the log, in the docs. A row says
+//! what the client gets as long as no byte of a response has gone to it; after that every failure ends the connection
+//! without finishing the message, so that a short response is never taken for a whole one.
+
+use crate::http::Reject;
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The request is none that we forward.
+    Rejected(Reject),
+    /// The request head was not complete in time.
+    HeadTimeout,
+    /// No request came in time, or the client closed between two: nothing is wrong.
+    ClientIdle,
+    /// The client went away during an exchange.
+    ClientGone,
+    /// The client sent nothing of its body for too long.
+    RequestBodyTimeout,
+    /// The client sent its body more slowly than we allow.
+    RequestBodySlow,
+    /// The client took nothing of the response for too long.
+    ClientWriteTimeout,
+    /// The client took the response more slowly than we allow.
+    ClientWriteSlow,
+    /// No backend is live that was not tried.
+    NoBackend,
+    /// We have no descriptor or no memory left for a connection to a backend.
+    Exhausted,
+    /// The backend refused the connection.
+    ConnectRefused,
+    /// The backend cannot be reached.
+    ConnectUnreachable,
+    /// The connection to the backend was not made in time.
+    ConnectTimeout,
+    /// An upstream that was reused had died before any byte of the response.
+    ReusedUpstreamClosed,
+    /// The upstream closed or broke before the response head was complete.
+    UpstreamClosed,
+    /// The backend took nothing of the request for too long.
+    UpstreamWriteTimeout,
+    /// The response head is none that we forward.
+    BadResponseHead(Reject),
+    /// More interim responses than we pass on.
+    TooManyInterim,
+    /// The response head was not complete in time.
+    ResponseTimeout,
+    /// The upstream closed or broke in the midst of the response body.
+    ResponseTruncated,
+    /// The body of the response is broken.
+    BadResponseBody(Reject),
+    /// Nothing of the response body came for too long.
+    ResponseBodyTimeout,
+    /// Nothing went through a tunnel for too long.
+    TunnelIdle,
+    /// A side of a tunnel broke.
+    TunnelBroken,
+    /// We were told to stop, and the time for that is over.
+    DrainTimeout,
+}
+
+/// Whether the request may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Never.
+    Never,
+    /// At another backend: nothing of the request has reached this one.
+    Elsewhere,
+    /// Once more on a fresh connection, if the request is idempotent and at hand as a whole (RFC 9110 §9.2.2).
+    Fresh,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// The status that the client gets; `None` closes without a word.
+    pub status: Option<u16>,
+    /// The stable word for it.
+    pub reason: &'static str,
+    /// Whether it counts against the backend.
+    pub blames: bool,
+    /// Whether the request may be tried again.
+    pub retry: Retry,
+    /// Whether the client's connection may go on after our reply, if all of its request has come in.
+    pub keeps_client: bool,
+}
+
+impl Failure {
+    /// The table.
+    #[must_use]
+    pub fn consequence(self) -> Consequence {
+        use Retry::{Elsewhere, Fresh, Never};
+        const BLAME: bool = true;
+        const KEEP: bool = true;
+        let (status, reason, blames, retry, keeps_client) = match self {
+            Self::Rejected(reject) => {
+                (Some(reject.status()), reject.reason(), !BLAME, Never, !KEEP)
+            }
+            Self::HeadTimeout => (Some(408), "head-timeout", !BLAME, Never, !KEEP),
+            Self::ClientIdle => (None, "client-idle", !BLAME, Never, !KEEP),
+            Self::ClientGone => (None, "client-gone", !BLAME, Never, !KEEP),
+            Self::RequestBodyTimeout => (Some(408), "request-body-timeout", !BLAME, Never, !KEEP),
+            Self::RequestBodySlow => (Some(408), "request-body-slow", !BLAME, Never, !KEEP),
+            Self::ClientWriteTimeout => (None, "client-write-timeout", !BLAME, Never, !KEEP),
+            Self::ClientWriteSlow => (None, "client-write-slow", !BLAME, Never, !KEEP),
+            Self::NoBackend => (Some(503), "no-backend", !BLAME, Never, KEEP),
+            Self::Exhausted => (Some(503), "out-of-descriptors", !BLAME, Never, KEEP),
+            Self::ConnectRefused => (Some(502), "connect-refused", BLAME, Elsewhere, KEEP),
+            Self::ConnectUnreachable => (Some(502), "connect-unreachable", BLAME, Elsewhere, KEEP),
+            Self::ConnectTimeout => (Some(504), "connect-timeout", BLAME, Elsewhere, KEEP),
+            Self::ReusedUpstreamClosed => {
+                (Some(502), "reused-upstream-closed", !BLAME, Fresh, KEEP)
+            }
+            Self::UpstreamClosed => (Some(502), "upstream-closed-before-head", BLAME, Never, KEEP),
+            Self::UpstreamWriteTimeout => {
+                (Some(504), "upstream-write-timeout", BLAME, Never, !KEEP)
+            }
+            Self::BadResponseHead(_) => (Some(502), "bad-response-head", BLAME, Never, KEEP),
+            Self::TooManyInterim => (Some(502), "too-many-interim", BLAME, Never, KEEP),
+            Self::ResponseTimeout => (Some(504), "response-timeout", BLAME, Never, KEEP),
+            Self::ResponseTruncated => (None, "response-truncated", BLAME, Never, !KEEP),
+            Self::BadResponseBody(_) => (None, "bad-response-body", BLAME, Never, !KEEP),
+            Self::ResponseBodyTimeout => (None, "response-body-timeout", BLAME, Never, !KEEP),
+            Self::TunnelIdle => (None, "tunnel-idle", !BLAME, Never, !KEEP),
+            Self::TunnelBroken => (None, "tunnel-broken", !BLAME, Never, !KEEP),
+            Self::DrainTimeout => (None, "drain-timeout", !BLAME, Never, !KEEP),
+        };
+        Consequence {
+            status,
+            reason,
+            blames,
+            retry,
+            keeps_client,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Upstreams that wait for reuse, shared by all clients.
+//!
+//! Per backend a list through the slab: the newest is taken first (it is the least likely to be closed just then), the
+//! oldest leaves first. Whatever happens on an idle upstream ends it: nobody asked, so it is nobody's answer.
+
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::balance::BackendId;
+use crate::net::conn::Conn;
+use crate::net::stream::{Readiness, Stream};
+
+/// One idle upstream, linked to its neighbours.
+#[derive(Debug)]
+struct Upstream<S> {
+    conn: Conn<S>,
+    backend: BackendId,
+    since: Instant,
+    newer: Option<usize>,
+    older: Option<usize>,
+}
+
+/// The idle upstreams of one backend.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    newest: Option<usize>,
+    oldest: Option<usize>,
+    len: usize,
+}
+
+/// All idle upstreams.
+#[derive(Debug)]
+pub(crate) struct Idle<S> {
+    upstreams: Slab<Upstream<S>>,
+    /// By [`BackendId::index`].
+    lists: Vec<List>,
+    /// Those that an event was told of.
+    suspects: Vec<usize>,
+    per_backend_max: usize,
+    timeout: Duration,
+    /// No upstream expires before this; `None` when none is idle.
+    expiry_next: Option<Instant>,
+}
+
+impl<S: Stream> Idle<S> {
+    pub(crate) fn new(per_backend_max: usize, timeout: Duration) -> Self {
+        Self {
+            upstreams: Slab::new(),
+            lists: Vec::new(),
+            suspects: Vec::new(),
+            per_backend_max,
+            timeout,
+            expiry_next: None,
+        }
+    }
+
+    /// The key that the next upstream put here gets, to say whose it is.
+    pub(crate) fn key_next(&self) -> usize {
+        self.upstreams.vacant_key()
+    }
+
+    /// Keeps a silent upstream; where there are too many, the oldest of its backend goes.
+    pub(crate) fn put(&mut self, conn: Conn<S>, backend: BackendId, now: Instant) {
+        if self.per_backend_max == 0 {
+            return;
+        }
+        let at = backend.index();
+        if self.lists.len() <= at {
+            self.lists.resize(at + 1, List::default());
+        }
+        let older = self.lists[at].newest;
+        let key = self.upstreams.insert(Upstream {
+            conn,
+            backend,
+            since: now,
+            newer: None,
+            older,
+        });
+        match older {
+            Some(older) => self.upstreams[older].newer = Some(key),
+            None => self.lists[at].oldest = Some(key),
+        }
+        self.lists[at].newest = Some(key);
+        self.lists[at].len += 1;
+        if self.lists[at].len > self.per_backend_max
+            && let Some(oldest) = self.lists[at].oldest
+        {
+            self.remove(oldest);
+        }
+        self.expiry_next.get_or_insert(now + self.timeout);
+    }
+
+    /// The newest idle upstream of a backend.
+    pub(crate) fn take(&mut self, backend: BackendId) -> Option<Conn<S>> {
+        let newest = self.lists.get(backend.index())?.newest?;
+        let upstream = self.remove(newest);
+        (upstream.backend == backend).then_some(upstream.conn)
+    }
+
+    /// An event was told of an idle upstream. Sets flags, nothing else.
+    pub(crate) fn notify(&mut self, key: usize, hint: Readiness) {
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.conn.hint(hint);
+            if hint.readable || hint.read_closed || hint.dead {
+                self.suspects.push(key);
+            }
+        }
+    }
+
+    /// Drops those that said something or closed. To be called before any of them could have been taken or put.
+    pub(crate) fn drop_spoken(&mut self) {
+        while let Some(key) = self.suspects.pop() {
+            if self
+                .upstreams
+                .get_mut(key)
+                .is_some_and(|upstream| !upstream.conn.is_silent())
+            {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Drops those that have waited too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.expiry_next.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for at in 0..self.lists.len() {
+            while let Some(oldest) = self.lists[at].oldest {
+                let expiry = self.upstreams[oldest].since + self.timeout;
+                if expiry > now {
+                    next = Some(next.map_or(expiry, |other| other.min(expiry)));
+                    break;
+                }
+                self.remove(oldest);
+            }
+        }
+        self.expiry_next = next;
+    }
+
+    /// Drops one, to free its descriptor; says whether there was one.
+    pub(crate) fn drop_one(&mut self) -> bool {
+        let oldest = self.lists.iter().find_map(|list| list.oldest);
+        oldest.map(|key| self.remove(key)).is_some()
+    }
+
+    /// Drops all.
+    pub(crate) fn clear(&mut self) {
+        while self.drop_one() {}
+        self.expiry_next = None;
+    }
+
+    /// When [`expire`](Self::expire) has something to do again.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.expiry_next
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    fn remove(&mut self, key: usize) -> Upstream<S> {
+        let upstream = self.upstreams.remove(key);
+        let list = &mut self.lists[upstream.backend.index()];
+        list.len -= 1;
+        match upstream.newer {
+            Some(newer) => self.upstreams[newer].older = upstream.older,
+            None => list.newest = upstream.older,
+        }
+        match upstream.older {
+            Some(older) => self.upstreams[older].newer = upstream.newer,
+            None => list.oldest = upstream.newer,
+        }
+        upstream
+    }
+}

@@ -1,0 +1,350 @@
+//! The sessions: the whole proxy, generic over the network.
+//!
+//! One tick: events come in as hints ([`Proxy::notify`] sets flags and queues, nothing else), then [`Proxy::tick`] drops
+//! idle upstreams that spoke, accepts, gives each queued session one bounded turn, and looks at the deadlines that have
+//! come. No session runs or dies between two events of a batch, so a stale event cannot harm: every key, event and timer
+//! is a hint to look, and looking is always safe.
+//!
+//! Reading order: `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
+//! `exchange` (one request and its response), `pump` (bytes from one connection to another), `tunnel` (after a 101),
+//! `answer` (replies of our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder
+//! per session), `shared` (what is lent for a turn).
+
+mod answer;
+mod connect;
+mod exchange;
+pub mod failure;
+mod idle;
+mod pump;
+mod session;
+mod shared;
+mod timers;
+mod tunnel;
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use log::info;
+use slab::Slab;
+
+use crate::config::Config;
+use crate::net::buffer::Buffers;
+use crate::net::stream::{Net, Owner, Readiness, is_exhausted};
+
+pub use self::exchange::{INTERIM_MAX, RATE_WINDOW};
+pub use self::session::{DRAIN_GRACE, TURN_BYTES_MAX};
+pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
+
+use self::session::{Session, Turn};
+use self::shared::Shared;
+use self::timers::Timers;
+
+/// Connections accepted in one tick at most, so that the sessions have their turns.
+pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+/// How long a listener rests when descriptors have run out, unless one is freed before.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says at most that clients have to wait.
+const ACCEPT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The proxy: every session, and what they share.
+#[derive(Debug)]
+pub struct Proxy<N: Net> {
+    sessions: Slab<Session<N::Stream>>,
+    ready: VecDeque<usize>,
+    timers: Timers,
+    accepting: Accepting,
+    shared: Shared<N>,
+    /// Storage in use by all sessions, in bytes.
+    held: usize,
+    /// When what still runs is cut short; `None` until we are told to stop.
+    drain_deadline: Option<Instant>,
+    cut_short: usize,
+}
+
+/// What is known of the listeners.
+#[derive(Debug)]
+struct Accepting {
+    /// By listener: whether connections may be waiting.
+    readable: Vec<bool>,
+    /// Descriptors have run out: no accept before this.
+    paused_until: Option<Instant>,
+    /// When the log said last that clients have to wait.
+    noticed: Option<Instant>,
+}
+
+/// How much of everything there is. For checks and for whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Clients connected.
+    pub sessions: usize,
+    /// Reminders; always as many as sessions.
+    pub reminders: usize,
+    /// Upstreams waiting for reuse.
+    pub idle_upstreams: usize,
+    /// Storage that sessions hold because bytes wait, in bytes.
+    pub held_bytes: usize,
+    /// Backends that are live.
+    pub live_backends: usize,
+    /// Sessions that the end of the drain cut short.
+    pub cut_short: usize,
+}
+
+impl<N: Net> Proxy<N> {
+    /// A proxy without sessions. `listeners` are the addresses as bound, in the order of [`Owner::Listener`].
+    pub fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
+        Self {
+            sessions: Slab::new(),
+            ready: VecDeque::new(),
+            timers: Timers::default(),
+            accepting: Accepting {
+                readable: vec![true; listeners.len()],
+                paused_until: None,
+                noticed: None,
+            },
+            shared: Shared::new(net, config, listeners, now),
+            held: 0,
+            drain_deadline: None,
+            cut_short: 0,
+        }
+    }
+
+    /// The network.
+    pub fn net(&mut self) -> &mut N {
+        &mut self.shared.net
+    }
+
+    /// An event came. Sets flags and queues, nothing else.
+    pub fn notify(&mut self, owner: Owner, hint: Readiness) {
+        let key = match owner {
+            Owner::Listener(listener) => {
+                if let Some(readable) = self.accepting.readable.get_mut(listener) {
+                    *readable = true;
+                }
+                return;
+            }
+            Owner::Idle(key) => return self.shared.idle.notify(key, hint),
+            Owner::Client(key) | Owner::Upstream(key) => key,
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        match owner {
+            Owner::Client(_) => session.hint_client(hint),
+            _ => session.hint_upstream(hint),
+        }
+        if !mem::replace(&mut session.queued, true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// One round: whatever the events since the last one made possible, and the deadlines that have come.
+    pub fn tick(&mut self, now: Now) {
+        self.shared.now = now;
+        self.shared.idle.drop_spoken();
+        self.accept(ACCEPTS_PER_TICK_MAX);
+        for _ in 0..self.ready.len() {
+            if let Some(key) = self.ready.pop_front() {
+                self.run(key, Session::turn);
+            }
+        }
+        self.expire();
+        assert!(
+            self.timers.len() == self.sessions.len(),
+            "every session has its reminder"
+        );
+    }
+
+    /// How long the loop may sleep: not at all while a session wants a turn, `None` when nothing will come by itself.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        if !self.ready.is_empty() || self.may_accept(now) {
+            return Some(Duration::ZERO);
+        }
+        let pause = self.accepting.paused_until.filter(|_| self.has_room());
+        [
+            self.timers.next(),
+            self.shared.idle.next(),
+            pause,
+            self.drain_deadline,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Stops accepting, lets go of idle clients, and finishes the rest within the configured time.
+    pub fn drain(&mut self, now: Now) {
+        if self.drain_deadline.is_some() {
+            return;
+        }
+        self.shared.now = now;
+        self.accept(usize::MAX);
+        self.shared.net.close_listeners();
+        self.accepting.readable.fill(false);
+        self.shared.draining = true;
+        self.shared.idle.clear();
+        self.drain_deadline = Some(now.instant + self.shared.timeouts.drain);
+        for (key, session) in &mut self.sessions {
+            session.drain(&self.shared);
+            session.reminder = self.timers.update(session.reminder, session.due(), key);
+        }
+    }
+
+    /// Whether we were told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.drain_deadline.is_some()
+    }
+
+    /// Whether we were told to stop, and have.
+    pub fn is_finished(&self) -> bool {
+        self.drain_deadline.is_some() && self.sessions.is_empty()
+    }
+
+    /// Ends every session at once.
+    pub fn cut_short(&mut self) {
+        let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
+        self.cut_short += keys.len();
+        for key in keys {
+            self.sessions[key].cut_short();
+            self.run(key, |_, _| Turn::Over);
+        }
+    }
+
+    /// How much of everything there is.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.sessions.len(),
+            reminders: self.timers.len(),
+            idle_upstreams: self.shared.idle.len(),
+            held_bytes: self.held,
+            live_backends: self.shared.balance.live(),
+            cut_short: self.cut_short,
+        }
+    }
+
+    /// One session runs; afterwards its reminder, its storage and its place in the queue are put right.
+    fn run(
+        &mut self,
+        key: usize,
+        act: impl FnOnce(&mut Session<N::Stream>, &mut Shared<N>) -> Turn,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.queued = false;
+        self.shared.read_bytes_max = Buffers::read_bytes_max(self.held);
+        let turn = act(session, &mut self.shared);
+        let storage = session.storage();
+        self.held = self.held - session.held + storage;
+        session.held = storage;
+        match turn {
+            Turn::Over => {
+                self.held -= session.held;
+                self.timers.remove(session.reminder, key);
+                self.sessions.remove(key);
+                // A descriptor is free again.
+                self.accepting.paused_until = None;
+                return;
+            }
+            Turn::Again => {
+                session.queued = true;
+                self.ready.push_back(key);
+            }
+            Turn::Rest => {}
+        }
+        session.reminder = self.timers.update(session.reminder, session.due(), key);
+    }
+
+    /// Looks at every session whose reminder has come, once.
+    fn expire(&mut self) {
+        let now = self.shared.now.instant;
+        self.shared.idle.expire(now);
+        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+            self.cut_short();
+        }
+        while let Some(key) = self.timers.first_due(now) {
+            let session = &mut self.sessions[key];
+            if session.due() > now {
+                self.timers.remove(session.reminder, key);
+                session.reminder = session.due();
+                self.timers.insert(session.reminder, key);
+            } else {
+                self.run(key, Session::expire);
+            }
+        }
+    }
+
+    /// Takes waiting connections, at most so many, as long as there is room for them.
+    fn accept(&mut self, most: usize) {
+        let now = self.shared.now.instant;
+        let mut left = most;
+        for listener in 0..self.accepting.readable.len() {
+            while left > 0 && self.accepting.readable[listener] && self.may_accept(now) {
+                left -= 1;
+                match self.shared.net.accept(listener) {
+                    Ok((stream, addr)) => self.open(stream, addr, listener),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.accepting.readable[listener] = false
+                    }
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                        ) => {}
+                    Err(error) => {
+                        self.accepting.paused_until = Some(now + ACCEPT_PAUSE);
+                        if is_exhausted(&error) {
+                            self.shared.idle.drop_one();
+                        }
+                        self.notice_waiting(&error.to_string());
+                    }
+                }
+            }
+        }
+        if self.has_waiting_clients() && self.sessions.len() >= self.shared.limits.sessions_max {
+            self.notice_waiting("as many as --max-sessions allows are connected");
+        }
+    }
+
+    fn open(&mut self, stream: N::Stream, addr: SocketAddr, listener: usize) {
+        let entry = self.sessions.vacant_entry();
+        let key = entry.key();
+        self.shared.net.assign(&stream, Owner::Client(key));
+        let deadline = self.shared.now.instant + self.shared.timeouts.client_idle;
+        entry.insert(Session::new(key, stream, addr, listener, deadline));
+        self.timers.insert(deadline, key);
+    }
+
+    /// Whether a connection may be accepted now.
+    fn may_accept(&self, now: Instant) -> bool {
+        self.has_room() && self.accepting.paused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Whether clients may be waiting that the session limit has room for.
+    fn has_room(&self) -> bool {
+        self.has_waiting_clients() && self.sessions.len() < self.shared.limits.sessions_max
+    }
+
+    fn has_waiting_clients(&self) -> bool {
+        self.accepting.readable.contains(&true)
+    }
+
+    /// Tells the operator now and then that new clients have to wait. At info: clients can bring it about.
+    fn notice_waiting(&mut self, why: &str) {
+        let now = self.shared.now.instant;
+        if self
+            .accepting
+            .noticed
+            .is_none_or(|at| now >= at + ACCEPT_NOTICE_INTERVAL)
+        {
+            self.accepting.noticed = Some(now);
+            info!(
+                "new clients wait: {why} ({} connected)",
+                self.sessions.len()
+            );
+        }
+    }
+}

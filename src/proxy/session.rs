@@ -1,0 +1,322 @@
+//! One client connection: its phase, its deadline, its transitions.
+//!
+//! ```text
+//!            head complete            connected
+//!  Request ────────────────► Connect ───────────► Exchange ──101──► Tunnel ──► Closed
+//!   ▲  │  └── idle upstream ─────────────────────►    │
+//!   │  │                        │ failed             │ done, client kept
+//!   │  └──── refused ───► Reply ◄┴──── failed ───────┤
+//!   │                       │                        │
+//!   └──── client kept ──────┴────────────────────────┘      otherwise ──► Linger ──► Closed
+//! ```
+//!
+//! Each phase has one function that takes it by value and returns the next. What a phase owned and did not hand on is
+//! dropped, and its socket closes: there is no clean-up path to forget.
+//!
+//! This file holds the turn, the deadline, and the first phase: waiting for a request. Where it goes from there stands in
+//! `connect.rs` (a backend for it), `exchange.rs`, `tunnel.rs` and `answer.rs` (replies of our own, lingering).
+
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+use crate::http::forward::{self, Facts};
+use crate::net::conn::{Conn, Look};
+use crate::net::stream::{Net, Readiness, Stream};
+
+use super::answer::Next;
+use super::connect::Connect;
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::shared::Shared;
+use super::timers::Timer;
+use super::tunnel::Tunnel;
+
+/// Bytes that a session moves in one turn, after which others have theirs.
+pub const TURN_BYTES_MAX: usize = 64 * 1024;
+/// What a request head counts for in a turn at least, in bytes, so that a turn of tiny requests is short too.
+const HEAD_COST_MIN: usize = 1024;
+/// How long a client that was just served may still send its next request when we are told to stop.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// One client connection.
+#[derive(Debug)]
+pub(crate) struct Session<S> {
+    pub(super) key: usize,
+    pub(super) client: Conn<S>,
+    pub(super) addr: SocketAddr,
+    listener: usize,
+    phase: Phase<S>,
+    timer: Timer,
+    deadline: Instant,
+    /// When the client's rate is judged next, while it is the client that is waited for.
+    pub(super) rate_check: Option<Instant>,
+    /// When the proxy is reminded of this session.
+    pub(super) reminder: Instant,
+    /// Whether the session waits for its turn.
+    pub(super) queued: bool,
+    /// Storage in use after the last turn, in bytes.
+    pub(super) held: usize,
+}
+
+/// Where the session is. An upstream exists exactly in the phases that carry one.
+#[derive(Debug)]
+pub(super) enum Phase<S> {
+    /// Waiting for a request, or for the rest of its head.
+    Request,
+    /// A connection attempt is under way; the rewritten head already waits.
+    Connect(Connect<S>),
+    /// Bytes flow both ways.
+    Exchange(Exchange<S>),
+    /// After 101 both sides are opaque.
+    Tunnel(Tunnel<S>),
+    /// A reply of our own is on its way out.
+    Reply(Next),
+    /// Our sending side is shut; what the client still sends is thrown away, so many bytes at most.
+    Linger(usize),
+    /// Over.
+    Closed,
+}
+
+/// What a phase comes to in a turn.
+#[derive(Debug)]
+pub(super) enum Step<S> {
+    /// Go on with that phase at once.
+    Moved(Phase<S>),
+    /// Nothing more can be done before an event or a deadline.
+    Stuck(Phase<S>),
+    /// The turn's budget is spent: go on in the next.
+    Spent(Phase<S>),
+}
+
+/// What a turn comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The session sleeps.
+    Rest,
+    /// The session wants another turn.
+    Again,
+    /// The session is over.
+    Over,
+}
+
+impl<S: Stream> Session<S> {
+    /// A client that was just accepted.
+    pub(super) fn new(
+        key: usize,
+        stream: S,
+        addr: SocketAddr,
+        listener: usize,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            key,
+            client: Conn::new(stream),
+            addr,
+            listener,
+            phase: Phase::Request,
+            timer: Timer::ClientIdle,
+            deadline,
+            rate_check: None,
+            reminder: deadline,
+            queued: false,
+            held: 0,
+        }
+    }
+
+    /// When the session must be looked at even if nothing happens.
+    pub(super) fn due(&self) -> Instant {
+        self.rate_check
+            .map_or(self.deadline, |check| check.min(self.deadline))
+    }
+
+    /// An event came for the client's socket.
+    pub(super) fn hint_client(&mut self, hint: Readiness) {
+        self.client.hint(hint);
+    }
+
+    /// An event came for the upstream's socket.
+    pub(super) fn hint_upstream(&mut self, hint: Readiness) {
+        match &mut self.phase {
+            Phase::Connect(connect) => connect.upstream.hint(hint),
+            Phase::Exchange(exchange) => exchange.upstream.hint(hint),
+            Phase::Tunnel(tunnel) => tunnel.upstream.hint(hint),
+            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => {}
+        }
+    }
+
+    /// One bounded run: as far as sockets, bytes and the budget allow.
+    pub(super) fn turn<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Turn {
+        cx.budget = TURN_BYTES_MAX;
+        loop {
+            let step = match mem::replace(&mut self.phase, Phase::Closed) {
+                Phase::Request => self.request(cx),
+                Phase::Connect(connect) => self.connect(connect, cx),
+                Phase::Exchange(exchange) => self.exchange(exchange, cx),
+                Phase::Tunnel(tunnel) => self.tunnel(tunnel, cx),
+                Phase::Reply(next) => self.reply(next, cx),
+                Phase::Linger(left) => self.linger(left, cx),
+                Phase::Closed => return Turn::Over,
+            };
+            match step {
+                Step::Moved(phase) => self.phase = phase,
+                Step::Stuck(phase) => {
+                    self.phase = phase;
+                    return Turn::Rest;
+                }
+                Step::Spent(phase) => {
+                    self.phase = phase;
+                    return Turn::Again;
+                }
+            }
+        }
+    }
+
+    /// The deadline, or the moment to judge the client's rate, has come.
+    pub(super) fn expire<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Turn {
+        let failure = if self.deadline <= cx.now.instant {
+            Some(self.timer.failure())
+        } else {
+            None
+        };
+        let step = match (mem::replace(&mut self.phase, Phase::Closed), failure) {
+            (Phase::Exchange(exchange), None) => self.judge_rate(exchange, cx),
+            (phase, None) => {
+                self.rate_check = None;
+                Step::Stuck(phase)
+            }
+            (Phase::Exchange(exchange), Some(failure)) => {
+                self.exchange_failed(exchange, failure, cx)
+            }
+            (Phase::Connect(connect), Some(failure)) => self.connect_failed(connect, failure, cx),
+            (Phase::Request, Some(Failure::HeadTimeout)) if self.client.input() != b"\r\n" => {
+                self.refuse(Failure::HeadTimeout, cx)
+            }
+            (
+                Phase::Request
+                | Phase::Tunnel(_)
+                | Phase::Reply(_)
+                | Phase::Linger(_)
+                | Phase::Closed,
+                Some(failure),
+            ) => {
+                self.note(failure.consequence().reason);
+                Step::Stuck(Phase::Closed)
+            }
+        };
+        let (Step::Moved(phase) | Step::Stuck(phase) | Step::Spent(phase)) = step;
+        self.phase = phase;
+        self.turn(cx)
+    }
+
+    /// We were told to stop: a client that waits for nothing has only a moment left.
+    pub(super) fn drain<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) {
+        if matches!(self.phase, Phase::Request) && self.timer == Timer::ClientIdle {
+            let idle_since = self
+                .deadline
+                .checked_sub(cx.timeouts.client_idle)
+                .unwrap_or(cx.now.instant);
+            self.deadline = self
+                .deadline
+                .min((idle_since + DRAIN_GRACE).max(cx.now.instant));
+        }
+    }
+
+    /// The time to stop is over.
+    pub(super) fn cut_short(&mut self) {
+        self.note(Failure::DrainTimeout.consequence().reason);
+        match mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Exchange(exchange) => self.abort(&exchange),
+            Phase::Tunnel(tunnel) => self.break_off(tunnel),
+            Phase::Request
+            | Phase::Connect(_)
+            | Phase::Reply(_)
+            | Phase::Linger(_)
+            | Phase::Closed => {}
+        }
+    }
+
+    /// Storage in use, in bytes.
+    pub(super) fn storage(&self) -> usize {
+        let upstream = match &self.phase {
+            Phase::Connect(connect) => connect.upstream.held(),
+            Phase::Exchange(exchange) => exchange.upstream.held(),
+            Phase::Tunnel(tunnel) => tunnel.upstream.held(),
+            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => 0,
+        };
+        self.client.held() + upstream
+    }
+
+    /// Waits for `timer`; progress, or another timer, sets the deadline anew.
+    pub(super) fn wait_for<N: Net>(&mut self, timer: Timer, progress: bool, cx: &Shared<N>) {
+        if self.timer != timer || progress {
+            self.timer = timer;
+            self.deadline = cx.now.instant + timer.duration(&cx.timeouts);
+        }
+    }
+
+    /// What the session waits for.
+    pub(super) fn timer(&self) -> Timer {
+        self.timer
+    }
+
+    /// The next request may come.
+    pub(super) fn await_request<N: Net>(&mut self, cx: &Shared<N>) -> Step<S> {
+        self.rate_check = None;
+        self.wait_for(Timer::ClientIdle, true, cx);
+        if cx.draining {
+            self.deadline = self.deadline.min(cx.now.instant + DRAIN_GRACE);
+        }
+        Step::Moved(Phase::Request)
+    }
+
+    /// [`Phase::Request`]: looks for a request head; when it is complete, it is on its way.
+    fn request<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Step<S> {
+        if cx.budget == 0 {
+            return Step::Spent(Phase::Request);
+        }
+        let mut input = match self.client.look(&mut cx.scratch[..cx.read_bytes_max]) {
+            Ok(Look::Bytes(input)) => input,
+            Ok(Look::Blocked) => {
+                if self.client.has_input() {
+                    self.wait_for(Timer::Head, false, cx);
+                }
+                return Step::Stuck(Phase::Request);
+            }
+            Ok(Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
+        };
+        let forwarding = &cx.forwarding;
+        let facts = Facts {
+            client: self.addr.ip().to_canonical(),
+            listener: cx.listeners[self.listener],
+            trusts: |addr| forwarding.trusts(addr),
+            name: &forwarding.name,
+            forwarded: forwarding.forwarded,
+            id: &cx.ids.make(cx.now.wall),
+        };
+        let mut head = cx.buffers.take(1);
+        match forward::request(input.bytes(), &facts, &mut head) {
+            Ok(Some((len, request))) => {
+                input.keep(len, false, &mut cx.buffers);
+                cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));
+                self.dispatch(request, head, cx)
+            }
+            Ok(None) => {
+                input.keep(0, true, &mut cx.buffers);
+                cx.buffers.give(head);
+                Step::Moved(Phase::Request)
+            }
+            Err(reject) => {
+                cx.buffers.give(head);
+                self.refuse(Failure::Rejected(reject), cx)
+            }
+        }
+    }
+
+    /// What became of the session, for whoever reads debug lines.
+    pub(super) fn note(&self, word: &str) {
+        debug!("s{} {} {word}", self.key, self.addr);
+    }
+}

@@ -1,0 +1,168 @@
+//! What all sessions share, lent to one of them for one turn.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::info;
+
+use crate::balance::{Balance, Change, Pick, Rules};
+use crate::config::{Config, Forwarding, Limits, Timeouts};
+use crate::http::{HEAD_BYTES_MAX, reply};
+use crate::net::buffer::{Buffers, READ_BYTES_MAX, READ_BYTES_TIGHT};
+use crate::net::stream::Net;
+
+use super::idle::Idle;
+
+/// How long a backend that failed is out at first, before one request tries it.
+pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+/// The longest that a backend is out between two trials.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a request id: 12 hexadecimal digits of time (milliseconds since 1970), 20 random ones.
+pub(crate) const REQUEST_ID_BYTES: usize = 32;
+
+const _: () = assert!(
+    READ_BYTES_TIGHT > HEAD_BYTES_MAX,
+    "a head that waits for its rest leaves room for it"
+);
+
+/// The one reading of the clocks per tick.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines.
+    pub instant: Instant,
+    /// For `Date` and request ids.
+    pub wall: SystemTime,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared<N: Net> {
+    pub(crate) net: N,
+    pub(crate) balance: Balance,
+    pub(crate) idle: Idle<N::Stream>,
+    pub(crate) buffers: Buffers,
+    /// The read buffer of the whole loop.
+    pub(crate) scratch: Vec<u8>,
+    /// How many bytes may be read at once in this turn.
+    pub(crate) read_bytes_max: usize,
+    /// How many bytes the session may still move in this turn.
+    pub(crate) budget: usize,
+    pub(crate) listeners: Vec<SocketAddr>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) now: Now,
+    /// We were told to stop: no connection is kept.
+    pub(crate) draining: bool,
+    pub(crate) date: Date,
+    pub(crate) ids: RequestIds,
+}
+
+/// The `Date` of the current second, made once per second.
+#[derive(Debug)]
+pub(crate) struct Date {
+    second: u64,
+    text: [u8; 29],
+}
+
+impl Date {
+    /// A time as a `Date` field's value.
+    pub(crate) fn text(&mut self, wall: SystemTime) -> &[u8; 29] {
+        let second = since_1970(wall).as_secs();
+        if self.second != second {
+            *self = Self {
+                second,
+                text: reply::date(wall),
+            };
+        }
+        &self.text
+    }
+}
+
+/// Makes request ids. They sort by time and are no secret.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    random: fastrand::Rng,
+}
+
+impl RequestIds {
+    pub(crate) fn make(&mut self, wall: SystemTime) -> [u8; REQUEST_ID_BYTES] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let random = (u128::from(self.random.u64(..)) << 64) | u128::from(self.random.u64(..));
+        let bits = (since_1970(wall).as_millis() << 80) | (random >> 48);
+        std::array::from_fn(|at| DIGITS[(bits >> (124 - 4 * at)) as usize & 0xf])
+    }
+}
+
+fn since_1970(wall: SystemTime) -> Duration {
+    wall.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+impl<N: Net> Shared<N> {
+    pub(crate) fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
+        let limits = config.limits;
+        let mut balance = Balance::new(Rules {
+            failures_max: limits.failures_max,
+            back_off_min: BACK_OFF_MIN,
+            back_off_max: BACK_OFF_MAX,
+            take_out_last: limits.take_out_last,
+        });
+        for backend in &config.backends {
+            balance.add(&backend.name, &backend.addrs);
+        }
+        Self {
+            net,
+            balance,
+            idle: Idle::new(limits.idle_per_backend_max, config.timeouts.upstream_idle),
+            buffers: Buffers::default(),
+            scratch: vec![0; READ_BYTES_MAX],
+            read_bytes_max: READ_BYTES_MAX,
+            budget: 0,
+            listeners: listeners.to_vec(),
+            timeouts: config.timeouts,
+            limits,
+            forwarding: config.forwarding.clone(),
+            now,
+            draining: false,
+            date: Date {
+                second: u64::MAX,
+                text: [b' '; 29],
+            },
+            ids: RequestIds {
+                random: fastrand::Rng::new(),
+            },
+        }
+    }
+
+    /// The picked backend answered as it should.
+    pub(crate) fn praise(&mut self, pick: Pick) {
+        let change = self.balance.succeeded(pick);
+        self.log_change(pick, change, "");
+    }
+
+    /// The picked backend failed for this reason.
+    pub(crate) fn blame(&mut self, pick: Pick, reason: &str) {
+        let change = self.balance.failed(pick, self.now.instant);
+        self.log_change(pick, change, reason);
+    }
+
+    /// At info, not warn: what a client asks for may be what makes a backend fail.
+    fn log_change(&self, pick: Pick, change: Option<Change>, reason: &str) {
+        let name = self.balance.name(pick.id);
+        match change {
+            None => {}
+            Some(Change::Out {
+                failures,
+                back_off,
+                live,
+            }) => info!(
+                "backend {name} is out: {failures} failures in a row, last {reason}; tried again in {back_off:?}; {live} live"
+            ),
+            Some(Change::StillOut { back_off }) => {
+                info!("backend {name} stays out: {reason}; tried again in {back_off:?}");
+            }
+            Some(Change::In { live }) => info!("backend {name} is in again; {live} live"),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! After a 101 both sides are opaque: bytes go through as they are, each direction until its own end.
+//!
+//! An end of stream is handed on as an end of stream (half-close), behind all that came before it. A side that breaks
+//! breaks the other.
+
+use crate::http::body::Body;
+use crate::net::conn::Conn;
+use crate::net::stream::{Net, Stream};
+
+use super::failure::Failure;
+use super::pump::{Stop, pump};
+use super::session::{Phase, Session, Step};
+use super::shared::Shared;
+use super::timers::Timer;
+
+/// Two directions of opaque bytes.
+#[derive(Debug)]
+pub(super) struct Tunnel<S> {
+    pub(super) upstream: Conn<S>,
+    up: Direction,
+    down: Direction,
+}
+
+/// How far one direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Open,
+    /// The source has ended; what came before is still on its way.
+    Ending,
+    /// The sink was told the end.
+    Shut,
+}
+
+/// One side of the tunnel broke.
+struct Broken;
+
+impl<S> Tunnel<S> {
+    /// What the backend sent behind its 101 waits in `upstream`, what the client sent early in the client's connection.
+    pub(super) fn new(upstream: Conn<S>) -> Self {
+        Self {
+            upstream,
+            up: Direction::Open,
+            down: Direction::Open,
+        }
+    }
+}
+
+impl<S: Stream> Session<S> {
+    /// [`Phase::Tunnel`]: both directions, as far as they go.
+    pub(super) fn tunnel<N: Net<Stream = S>>(
+        &mut self,
+        mut tunnel: Tunnel<S>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let Tunnel { upstream, up, down } = &mut tunnel;
+        let upward = up.run(&mut self.client, upstream, cx);
+        let downward = down.run(upstream, &mut self.client, cx);
+        let (Ok(upward), Ok(downward)) = (upward, downward) else {
+            self.note(Failure::TunnelBroken.consequence().reason);
+            self.break_off(tunnel);
+            return Step::Moved(Phase::Closed);
+        };
+        if (*up, *down) == (Direction::Shut, Direction::Shut) {
+            self.note("done");
+            return Step::Moved(Phase::Closed);
+        }
+        self.wait_for(Timer::Tunnel, upward + downward > 0, cx);
+        if cx.budget == 0 {
+            Step::Spent(Phase::Tunnel(tunnel))
+        } else {
+            Step::Stuck(Phase::Tunnel(tunnel))
+        }
+    }
+}
+
+impl<S: Stream> Session<S> {
+    /// Ends a tunnel in its midst: neither side gets to take that for the other's end.
+    pub(super) fn break_off(&mut self, mut tunnel: Tunnel<S>) {
+        self.client.reset_on_close();
+        tunnel.upstream.reset_on_close();
+    }
+}
+
+impl Direction {
+    /// Moves bytes as far as they go; says how many.
+    fn run<S: Stream, N: Net>(
+        &mut self,
+        source: &mut Conn<S>,
+        sink: &mut Conn<S>,
+        cx: &mut Shared<N>,
+    ) -> Result<usize, Broken> {
+        let mut moved = 0;
+        if *self == Self::Open {
+            let (bytes, stop) = pump(source, sink, &mut Body::until_close(), cx);
+            moved = bytes;
+            match stop {
+                Stop::SourceEnded => *self = Self::Ending,
+                Stop::SourceBlocked | Stop::SinkBlocked | Stop::Spent => {}
+                Stop::Done | Stop::SourceBroke | Stop::SinkBroke | Stop::Rejected(_) => {
+                    return Err(Broken);
+                }
+            }
+        }
+        if *self == Self::Ending {
+            sink.flush(&mut cx.buffers).map_err(|_| Broken)?;
+            if !sink.is_blocked() {
+                sink.shut_write().map_err(|_| Broken)?;
+                *self = Self::Shut;
+            }
+        }
+        Ok(moved)
+    }
+}
