@@ -1,10 +1,84 @@
 //! rondel: an HTTP/1.1 load balancer in one thread.
+//!
+//! This page is the map. Read it first, then `proxy/session.rs`, then whatever room you need.
+//!
+//! # The rooms
+//!
+//! ```text
+//! main.rs           argv → config → logger → event loop; what prints or exits
+//! stderr.rs         the log's way out, which neither stops nor stalls the loop
+//! demo/             `rondel demo`: three backends to try it on
+//!   server.rs       one of them: a small blocking server, a thread per connection
+//! cli.rs            what was typed
+//! cli/
+//!   flags.rs        every flag, with its default and its help
+//!   usage.rs        one line for each mistake
+//! event_loop.rs     mio: poll, signals, the clocks
+//! event_loop/
+//!   kernel.rs       sockets and whose they are: the network of production
+//! proxy/            the sessions, generic over the network: notify / tick / wait / drain
+//!   session.rs      one client connection: its phases, its deadline, its turn
+//!   connect.rs      a backend for a request: an idle upstream, a new one, or the next backend
+//!   exchange.rs     one request and its response: two flows and their joint state
+//!   pump.rs         bytes of a body from one connection to another
+//!   tunnel.rs       after a 101: opaque bytes both ways
+//!   answer.rs       replies of our own, and the close that does not lose them
+//!   failure.rs      the one table: what went wrong → status, blame, retry, reason word
+//!   idle.rs         upstreams that wait for reuse
+//!   timers.rs       what a deadline is for; one reminder per session
+//!   shared.rs       what all sessions share, lent for a turn
+//! http/             bytes in, values out: no sockets, no clock, no backends, no logging
+//!   field.rs        what a field is to a proxy, by its name
+//!   head.rs         httparse and the strictness that it lacks
+//!   chunked.rs      the chunked coding, byte by byte
+//!   body.rs         where a message ends (RFC 9112 §6.3)
+//!   forward.rs      a head rewritten for the other side
+//!   reply.rs        replies of our own, as bytes
+//! http/forward/
+//!   target.rs       the request target and the host
+//!   request.rs      a request's head for a backend
+//!   response.rs     a response's head for a client
+//!   chain.rs        who sent it, through whom, and what of that is believed
+//! balance/          which backend: facts and `now` in, a pick out
+//!   pick.rs         the policies
+//!   health.rs       when a backend is out, and when it may be tried again
+//! net/              sockets and bytes, nothing of HTTP
+//!   stream.rs       the two traits between us and the kernel
+//!   buffer.rs       storage lent while bytes wait
+//!   conn.rs         one socket: readiness and waiting bytes; the only reads and writes in the program
+//! config/           what was configured, as plain data: every limit and timer with its default
+//!   value.rs        values from text
+//! ```
+//!
+//! A room imports from those below it only, and `http`, `balance`, `net` and `config` import nothing of ours; a test holds
+//! the table. The two traits of `net` stand for the kernel: in production mio implements them, in the simulation a fake
+//! network, so that the code that ships is the code that is simulated.
+//!
+//! # One tick
+//!
+//! `poll` → read the clocks → for each event [`notify`](proxy::Proxy::notify) (*set flags, queue the session, nothing else*)
+//! → [`tick`](proxy::Proxy::tick): drop idle upstreams that spoke, accept, give each queued session one turn of at most
+//! 64 KiB, look at the deadlines that have come → sleep until the next reminder, or not at all while anyone is queued.
+//!
+//! # The life of a request
+//!
+//! 1. The kernel tells of bytes for a client's descriptor; a table says which session's; its flag is set, it is queued.
+//! 2. Its turn: one read into the loop's buffer (`net::conn`), one call that parses, judges and rewrites the head
+//!    (`http::forward`), into storage that stays until the response begins, should the request be sent again.
+//! 3. The balancer picks a backend ([`balance`]); an idle upstream is taken, or a connection begun (`proxy::connect`).
+//! 4. Head and body leave in one write. The body is judged as it passes (`http::body`), in the buffer it was read into.
+//! 5. The upstream's descriptor tells of the response: read, parsed, judged, rewritten, written to the client
+//!    (`proxy::exchange`).
+//! 6. Both done: the upstream goes back to the idle ones, the client may ask again, nothing is held.
+//!
+//! What can go wrong on the way stands in one table ([`proxy::failure`]).
 
 #![forbid(unsafe_code)]
 
 pub mod balance;
 pub mod cli;
 pub mod config;
+pub mod event_loop;
 pub mod http;
 pub mod net;
 pub mod proxy;

@@ -1,1 +1,146 @@
-fn main() {}
+//! The `rondel` binary: arguments, configuration, logger, event loop. The only place that prints or exits.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use rondel::cli::{self, Command, Settings};
+use rondel::config::{Backend, Config};
+use rondel::event_loop::{Ending, EventLoop, StartError};
+
+mod demo;
+mod stderr;
+
+// Exit codes, as --help tells them; 3 is kept for a configuration file that cannot be used.
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const NOT_BOUND: u8 = 4;
+const CUT_SHORT: u8 = 5;
+
+/// Where the demo listens if nothing was said and it is free.
+const DEMO_ADDR: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
+
+fn main() -> ExitCode {
+    let started = match cli::parse(env::args_os()) {
+        Ok(Command::Print(text)) => return print(&text),
+        Ok(Command::Run { config, log_level }) => {
+            stderr::start(log_level);
+            start(*config)
+        }
+        Ok(Command::Demo {
+            listen,
+            settings,
+            log_level,
+        }) => {
+            stderr::start(log_level);
+            start_demo(listen, &settings)
+        }
+        Err(error) => return complain(&error.to_string(), WRONG_USAGE),
+    };
+    match started {
+        Ok(event_loop) => run(event_loop),
+        Err(code) => code,
+    }
+}
+
+fn run(event_loop: EventLoop) -> ExitCode {
+    match event_loop.run() {
+        Ok(Ending::Drained) => ExitCode::SUCCESS,
+        Ok(Ending::CutShort) => ExitCode::from(CUT_SHORT),
+        Err(error) => {
+            // By now nobody may read standard error, and only the log knows how to cope with that.
+            log::error!("failed while running: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn start(config: Config) -> Result<EventLoop, ExitCode> {
+    EventLoop::new(config).map_err(|error| not_started(&error))
+}
+
+fn not_started(error: &StartError) -> ExitCode {
+    match error {
+        StartError::Bind { addr, error } => {
+            let line = format!("--listen {addr}: {error}; {}", bind_advice(error));
+            complain(&line, NOT_BOUND)
+        }
+        StartError::Os { .. } => complain(&error.to_string(), FAILED),
+    }
+}
+
+fn bind_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: choose another port, or 0 for a free one"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: 0.0.0.0 and [::] are all that it has"
+        }
+        _ => "choose another address",
+    }
+}
+
+/// Backends of our own, and a proxy in front of them. What to try is printed once its address is known.
+fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLoop, ExitCode> {
+    let backends = demo::Backends::start().map_err(|error| {
+        complain(
+            &format!("the demo's backends cannot start: {error}"),
+            FAILED,
+        )
+    })?;
+    let config = |addr| {
+        let named = |(name, addr): (&str, _)| Backend {
+            name: name.to_owned(),
+            addrs: vec![addr],
+        };
+        settings
+            .clone()
+            .with(vec![addr], backends.list().map(named).collect())
+    };
+    let wanted = listen.unwrap_or(DEMO_ADDR.into());
+    let (event_loop, note) = match EventLoop::new(config(wanted)) {
+        Err(StartError::Bind { error, .. })
+            if listen.is_none() && error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            let free = start(config(SocketAddr::from((DEMO_ADDR.0, 0))))?;
+            (
+                free,
+                format!("{wanted} is taken, so this is a free port.\n"),
+            )
+        }
+        tried => (tried.map_err(|error| not_started(&error))?, String::new()),
+    };
+    if let Some(&addr) = event_loop.listen_addrs().first() {
+        // Whoever closed standard output does not want to read it; the proxy runs all the same.
+        let _ = print(&format!("{note}{}", demo::guide(addr)));
+    }
+    Ok(event_loop)
+}
+
+/// Prints what was asked for. A reader that has left (`rondel --help | head -1`) has what it wanted.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}"), FAILED)
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// Says in one line why we end. If even that cannot be said, the code still tells.
+fn complain(line: &str, code: u8) -> ExitCode {
+    // One write, so that no other process that shares standard error can get in between.
+    let _ = io::stderr().write_all(format!("rondel: {line}\n").as_bytes());
+    ExitCode::from(code)
+}

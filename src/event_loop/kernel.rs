@@ -1,0 +1,156 @@
+//! The network of production: mio sockets behind the traits of `net/stream.rs`.
+//!
+//! A socket is registered once, for both directions, edge-triggered, and never again. Its token is its descriptor, and a
+//! plain table says whose events those of a descriptor are: lending an upstream is a store into that table. Dropping a
+//! socket closes it, which takes it out of the poll; its place in the table is stale until the descriptor is used again,
+//! which no event can see, for no socket is dropped between two events of a batch.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::net::stream::{Net, Owner, Stream};
+
+/// Connections that the kernel holds for us per listener until we accept them.
+const BACKLOG: i32 = 4096;
+
+/// Sockets, and whose they are.
+#[derive(Debug)]
+pub struct Kernel {
+    registry: Registry,
+    listeners: Vec<TcpListener>,
+    /// By descriptor.
+    owners: Vec<Option<Owner>>,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct TcpSocket(TcpStream);
+
+impl Kernel {
+    /// No sockets yet; those to come are told to `registry`.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            listeners: Vec::new(),
+            owners: Vec::new(),
+        }
+    }
+
+    /// Listens on an address and says which it is (port 0 lets the kernel choose).
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not permitted.
+    pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = Socket::new(
+            Domain::for_address(addr),
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        // Inherited by every connection that is accepted.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let bound = listener.local_addr()?;
+        let token = Token(descriptor(&listener));
+        self.registry
+            .register(&mut listener, token, Interest::READABLE)?;
+        self.own(token.0, Owner::Listener(self.listeners.len()));
+        self.listeners.push(listener);
+        Ok(bound)
+    }
+
+    /// Whose event it is.
+    #[must_use]
+    pub fn owner(&self, token: Token) -> Option<Owner> {
+        self.owners.get(token.0).copied().flatten()
+    }
+
+    fn own(&mut self, descriptor: usize, owner: Owner) {
+        if self.owners.len() <= descriptor {
+            self.owners.resize(descriptor + 1, None);
+        }
+        self.owners[descriptor] = Some(owner);
+    }
+
+    fn watch(&mut self, mut stream: TcpStream) -> io::Result<TcpSocket> {
+        let token = Token(descriptor(&stream));
+        self.registry
+            .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(TcpSocket(stream))
+    }
+}
+
+impl Net for Kernel {
+    type Stream = TcpSocket;
+
+    fn accept(&mut self, listener: usize) -> io::Result<(TcpSocket, SocketAddr)> {
+        let Some(listener) = self.listeners.get(listener) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let (stream, addr) = listener.accept()?;
+        Ok((self.watch(stream)?, addr))
+    }
+
+    fn connect(&mut self, addr: SocketAddr) -> io::Result<TcpSocket> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        self.watch(stream)
+    }
+
+    fn assign(&mut self, stream: &TcpSocket, owner: Owner) {
+        self.own(descriptor(&stream.0), owner);
+    }
+
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+}
+
+impl Stream for TcpSocket {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.0.read(room)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(pieces)
+    }
+
+    fn connected(&mut self) -> io::Result<bool> {
+        self.check()?;
+        match self.0.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.0.take_error()?.map_or(Ok(()), Err)
+    }
+
+    fn shut_write(&mut self) -> io::Result<()> {
+        self.0.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn reset_on_close(&mut self) {
+        // Where this fails the connection is gone already.
+        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    }
+}
+
+fn descriptor(socket: &impl AsRawFd) -> usize {
+    usize::try_from(socket.as_raw_fd()).expect("a descriptor is not negative")
+}
