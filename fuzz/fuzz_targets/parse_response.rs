@@ -1,0 +1,151 @@
+//! Any bytes as a response head: nothing panics, and what the client gets reads as the one response that was judged.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rondel::http::forward::{self, Asked};
+use rondel::http::{
+    Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Request, Response, Span, Version,
+};
+
+/// The date that is written where the backend gave none.
+const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
+/// A plain GET from a client of today.
+const GET: Request = Request {
+    method: Method::Idempotent,
+    version: Version::Http11,
+    framing: Framing::None,
+    keep_alive: true,
+    trailers: false,
+    upgrade: false,
+    expects_continue: false,
+    id: Span { start: 0, len: 0 },
+};
+
+fuzz_target!(|input: &[u8]| {
+    check(input, GET, false);
+    check(input, GET, true);
+    check(
+        input,
+        Request {
+            method: Method::Head,
+            ..GET
+        },
+        false,
+    );
+    check(
+        input,
+        Request {
+            version: Version::Http10,
+            ..GET
+        },
+        false,
+    );
+    check(
+        input,
+        Request {
+            version: Version::Http10,
+            keep_alive: false,
+            ..GET
+        },
+        false,
+    );
+    check(
+        input,
+        Request {
+            upgrade: true,
+            trailers: true,
+            ..GET
+        },
+        false,
+    );
+});
+
+fn check(input: &[u8], request: Request, close: bool) {
+    let mut out = Vec::new();
+    let (len, judged) = match rewrite(input, &request, close, &mut out) {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(_) => {
+            return assert!(out.is_empty(), "nothing is written before all is judged");
+        }
+    };
+    assert!(0 < len && len <= input.len());
+    assert!((100..1000).contains(&judged.status));
+    assert!(
+        judged.status != 101 || request.upgrade,
+        "only what was asked for is upgraded"
+    );
+
+    // What stands behind a head is none of its business, and less than the head is no head.
+    let mut alone = Vec::new();
+    let found = rewrite(&input[..len], &request, close, &mut alone);
+    assert_eq!((found, &alone), (Ok(Some((len, judged))), &out));
+    for cut in (0..len).step_by(1 + len / 256) {
+        assert_eq!(
+            rewrite(&input[..cut], &request, close, &mut alone),
+            Ok(None),
+            "cut at {cut}"
+        );
+    }
+
+    // A client of 1.0 knows no interim responses.
+    if judged.is_interim() && request.version == Version::Http10 {
+        return assert!(out.is_empty());
+    }
+    assert!(judged.is_interim() || judged.status == 101 || !(close && judged.keep_client));
+
+    // The client, as strict as we are, reads the same response and all of it. Our own fields may have made it too large.
+    match rewrite(&out, &request, close, &mut Vec::new()) {
+        Ok(Some((len, read))) => {
+            assert_eq!(len, out.len());
+            assert_eq!(read.status, judged.status);
+            same_end(&request, &judged, &read);
+            if !judged.is_interim() && judged.status != 101 {
+                assert_eq!(
+                    read.keep_upstream,
+                    judged.keep_client,
+                    "{:?}",
+                    String::from_utf8_lossy(&out)
+                );
+            }
+        }
+        Err(Reject::HeadTooLarge) => {
+            let fields = out.iter().filter(|byte| **byte == b'\n').count() - 2;
+            assert!(out.len() > HEAD_BYTES_MAX || fields > HEAD_FIELDS_MAX);
+        }
+        other => panic!("{other:?} from {:?}", String::from_utf8_lossy(&out)),
+    }
+}
+
+/// How the body ends for the client follows from how it ends for us: what we can count stays counted, and what ends with
+/// the connection ends with chunks where the client knows them, or closes its connection too.
+fn same_end(request: &Request, judged: &Response, read: &Response) {
+    match (judged.framing, request.version) {
+        (Framing::None | Framing::Length(_), _) => assert_eq!(read.framing, judged.framing),
+        (Framing::Chunked | Framing::UntilClose, Version::Http10) => {
+            assert_eq!(read.framing, Framing::UntilClose);
+            assert!(!judged.keep_client);
+        }
+        (Framing::Chunked, Version::Http11) => assert_eq!(read.framing, Framing::Chunked),
+        (Framing::UntilClose, Version::Http11) => match read.framing {
+            Framing::Chunked => {}
+            Framing::UntilClose => assert!(!judged.keep_client),
+            Framing::None | Framing::Length(_) => panic!("{read:?} was {judged:?}"),
+        },
+    }
+}
+
+fn rewrite(
+    input: &[u8],
+    request: &Request,
+    close: bool,
+    out: &mut Vec<u8>,
+) -> Result<Option<(usize, Response)>, Reject> {
+    let asked = Asked {
+        request,
+        close,
+        date: DATE,
+    };
+    forward::response(input, &asked, out)
+}
