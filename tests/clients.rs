@@ -1,0 +1,390 @@
+//! What a client may do: connections kept and closed, pipelines, half-closes, interim responses, bodies of every framing.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Backend, Rondel, Stage, echo, get, ok};
+
+/// Long enough for what must not happen to have happened, had it been on its way.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_connection_is_kept_for_the_next_request() {
+    let backend = Backend::echo("a");
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    for n in 0..3 {
+        let response = client.ask(&get(&format!("/{n}")));
+        assert_eq!(
+            (response.status(), response.field("connection")),
+            (200, None)
+        );
+        assert!(
+            response
+                .text()
+                .starts_with(&format!("a\nGET /{n} HTTP/1.1"))
+        );
+        assert!(
+            response
+                .field("date")
+                .is_some_and(|date| date.ends_with("GMT"))
+        );
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn connection_close_is_answered_and_then_closed() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let mut client = rondel.connect();
+    let response = client.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        (response.status(), response.field("connection")),
+        (200, Some("close"))
+    );
+    client.expect_end();
+}
+
+#[test]
+fn http_1_0_is_closed_unless_it_asks_to_be_kept() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let mut client = rondel.connect();
+    let kept = client.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert!(kept.first_line().starts_with("HTTP/1.1 200"));
+    assert_eq!(kept.field("connection"), Some("keep-alive"));
+    assert_eq!(client.ask("GET / HTTP/1.0\r\n\r\n").status(), 200);
+    client.expect_end();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_over_all_backends() {
+    let slow = Stage::start();
+    let quick = Backend::echo("quick");
+    let rondel = Rondel::start(&[slow.addr, quick.addr], &[]);
+    let mut client = rondel.connect();
+    // The last one comes in two pieces, the first of them as bytes left over from those before it.
+    let last = get("/3");
+    client.send([&get("/0"), &get("/1"), &get("/2"), &last[..9]].concat());
+    let (mut upstream, first) = slow.request();
+    assert!(first.head.starts_with("GET /0 "));
+    client.expect_silence(A_WHILE);
+    assert_eq!(quick.connections(), 0, "one at a time");
+    upstream.send(ok("0"));
+    assert_eq!(client.response(false).text(), "0");
+    assert!(client.response(false).text().starts_with("quick\nGET /1 "));
+    assert!(upstream.request().unwrap().head.starts_with("GET /2 "));
+    client.send(&last[9..]);
+    upstream.send(ok("2"));
+    assert_eq!(client.response(false).text(), "2");
+    assert!(client.response(false).text().starts_with("quick\nGET /3 "));
+}
+
+#[test]
+fn many_pipelined_requests_with_bodies_are_all_answered() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr, Backend::echo("b").addr], &[]);
+    let mut client = rondel.connect();
+    let requests: String = (0..200)
+        .map(|n| {
+            let chunks = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+            let length = "Content-Length: 3\r\n\r\nabc";
+            let body = if n % 2 == 0 { chunks } else { length };
+            format!("POST /{n} HTTP/1.1\r\nHost: h\r\n{body}")
+        })
+        .collect();
+    client.send(requests);
+    for n in 0..200 {
+        let text = client.response(false).text();
+        assert!(
+            text.contains(&format!("\nPOST /{n} HTTP/1.1")),
+            "{n}: {text}"
+        );
+        assert!(text.ends_with("\n\nabc"));
+    }
+}
+
+#[test]
+fn a_client_that_shuts_its_sending_side_after_a_request_is_served() {
+    let backend = Stage::start();
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for request in [
+        get("/"),
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab".to_owned(),
+    ] {
+        let mut client = rondel.connect();
+        client.send(request);
+        client.finish();
+        let (mut upstream, _) = backend.request();
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n");
+        upstream.send("late");
+        assert_eq!(client.response(false).text(), "late");
+        client.expect_end();
+    }
+}
+
+#[test]
+fn pipelined_requests_before_a_half_close_are_all_served() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let mut client = rondel.connect();
+    client.send([get("/0"), get("/1"), get("/2")].concat());
+    client.finish();
+    for n in 0..3 {
+        assert!(
+            client
+                .response(false)
+                .text()
+                .contains(&format!("GET /{n} "))
+        );
+    }
+    client.expect_end();
+}
+
+#[test]
+fn a_connection_without_a_byte_is_closed_without_a_word() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let before = rondel.log().len();
+    let mut client = rondel.connect();
+    client.finish();
+    client.expect_end();
+    rondel.connect().reset();
+    drop(rondel.connect());
+    assert_eq!(rondel.connect().ask(&get("/")).status(), 200);
+    assert_eq!(rondel.log().len(), before, "{:#?}", rondel.log());
+}
+
+#[test]
+fn one_empty_line_before_a_request_is_forgiven() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let mut client = rondel.connect();
+    assert_eq!(client.ask(&format!("\r\n{}", get("/"))).status(), 200);
+    assert_eq!(client.ask(&format!("\r\n{}", get("/"))).status(), 200);
+}
+
+#[test]
+fn a_continue_comes_from_the_backend_and_the_body_waits_for_it() {
+    let backend = Stage::start();
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    client.send("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    let mut upstream = backend.accept();
+    let head = upstream.head().unwrap();
+    assert!(head.contains("\r\nExpect: 100-continue\r\n"), "{head}");
+    client.expect_silence(A_WHILE);
+    upstream.send("HTTP/1.1 100 Continue\r\nX-Own: yes\r\n\r\n");
+    let interim = client.response(false);
+    assert_eq!(
+        (interim.status(), interim.field("x-own")),
+        (100, Some("yes"))
+    );
+    client.send("body");
+    assert_eq!(upstream.exactly(4), b"body");
+    upstream.send(ok("done"));
+    assert_eq!(client.response(false).text(), "done");
+    // The connection goes on.
+    client.send(get("/next"));
+    assert!(upstream.request().unwrap().head.starts_with("GET /next "));
+}
+
+#[test]
+fn a_refusal_instead_of_a_continue_reaches_the_client() {
+    let backend = Stage::start();
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    client.send("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    let mut upstream = backend.accept();
+    upstream.head().unwrap();
+    upstream.send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
+    let response = client.response(false);
+    assert_eq!((response.status(), response.text().as_str()), (403, "no"));
+    // What the client sends now could be a body or a request: nobody is to guess.
+    assert_eq!(response.field("connection"), Some("close"));
+    client.expect_end();
+    upstream.expect_end();
+}
+
+#[test]
+fn sixteen_interim_responses_pass_and_seventeen_are_too_many() {
+    let backend = Stage::start();
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for (count, status) in [(16, 200), (17, 502)] {
+        let mut client = rondel.connect();
+        client.send(get("/"));
+        let (mut upstream, _) = backend.request();
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
+        upstream.send(format!(
+            "{early}HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let mut passed = 0;
+        let last = loop {
+            match client.response(false) {
+                response if response.status() == 103 => passed += 1,
+                response => break response,
+            }
+        };
+        assert_eq!((passed.min(16), last.status()), (16, status));
+        assert_eq!(last.text().contains("too-many-interim"), status == 502);
+    }
+}
+
+#[test]
+fn interim_responses_are_not_for_http_1_0() {
+    let backend = Backend::says(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let response = rondel.connect().ask("GET / HTTP/1.0\r\nHost: h\r\n\r\n");
+    assert_eq!((response.status(), response.text().as_str()), (200, "ok"));
+}
+
+#[test]
+fn responses_without_a_body_end_with_their_head() {
+    for (request, response) in [
+        (
+            "HEAD",
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"[..],
+        ),
+        (
+            "HEAD",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (
+            "GET",
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        ),
+        (
+            "GET",
+            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
+        ),
+    ] {
+        let backend = Backend::says(response);
+        let rondel = Rondel::start(&[backend.addr], &[]);
+        let mut client = rondel.connect();
+        for _ in 0..2 {
+            let line = format!("{request} / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let found = client.ask(&line);
+            let sent = response.escape_ascii();
+            assert!(
+                response.starts_with(found.first_line().as_bytes()),
+                "{sent}"
+            );
+            assert_eq!(found.field("connection"), None, "{sent}");
+            let told = match found.status() {
+                204 => None,
+                _ => Some("1000").filter(|told| sent.to_string().contains(told)),
+            };
+            assert_eq!(found.field("content-length"), told, "{sent}");
+        }
+        assert_eq!(backend.connections(), 1);
+    }
+}
+
+#[test]
+fn a_response_until_close_is_passed_on_until_close() {
+    let backend = Backend::start(|mut conn, _| {
+        conn.request();
+        conn.send("HTTP/1.0 200 OK\r\n\r\n");
+        conn.send("as long as it takes ".repeat(10_000));
+    });
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for version in ["1.1", "1.0"] {
+        let mut client = rondel.connect();
+        let response = client.ask(&format!("GET / HTTP/{version}\r\nHost: h\r\n\r\n"));
+        assert_eq!(
+            response.body,
+            "as long as it takes ".repeat(10_000).as_bytes()
+        );
+        assert!(!client.was_reset);
+        assert_eq!(response.field("connection"), Some("close"));
+    }
+}
+
+#[test]
+fn http_1_0_gets_the_data_of_chunks_and_a_close() {
+    let backend = Backend::says(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n4\r\ndefg\r\n0\r\nX-T: 1\r\n\r\n",
+    );
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    client.send("GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n");
+    let response = client.message(false, true).unwrap();
+    assert_eq!(response.text(), "abcdefg");
+    assert_eq!(response.fields("transfer-encoding"), [""; 0]);
+    assert_eq!(response.field("connection"), Some("close"));
+    assert!(!client.was_reset);
+}
+
+#[test]
+fn an_early_response_to_a_big_body_is_not_reset_away() {
+    const BODY: usize = 8 * 1024 * 1024;
+    let backend = Backend::start(|mut conn, _| {
+        conn.head();
+        conn.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+        // Gone without having read the body: a reset.
+    });
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for _ in 0..3 {
+        let mut client = rondel.connect();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY}\r\n\r\n"
+        ));
+        // All of it goes out, although nobody wants it: whoever is reset here would lose the reply.
+        client.send(vec![b'x'; BODY]);
+        let response = client.response(false);
+        assert_eq!((response.status(), response.text().as_str()), (413, "big"));
+        assert_eq!(response.field("connection"), Some("close"));
+        client.expect_end();
+        assert!(!client.was_reset);
+    }
+}
+
+#[test]
+fn an_early_response_is_relayed_while_the_body_still_comes() {
+    let backend = Stage::start();
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc");
+    let mut upstream = backend.accept();
+    upstream.head().unwrap();
+    assert_eq!(upstream.exactly(3), b"abc");
+    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+    assert_eq!(
+        client.head().unwrap().lines().next(),
+        Some("HTTP/1.1 200 OK")
+    );
+    assert_eq!(client.exactly(8), b"3\r\none\r\n");
+    client.send("def");
+    assert_eq!(upstream.exactly(3), b"def");
+    upstream.send("0\r\n\r\n");
+    assert_eq!(client.rest(), b"0\r\n\r\n");
+}
+
+#[test]
+fn connect_and_trace_are_refused_with_what_is_allowed() {
+    let backend = Backend::echo("a");
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for line in ["CONNECT h:80", "TRACE /"] {
+        let mut client = rondel.connect();
+        let response = client.ask(&format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(response.status(), 405);
+        let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        assert_eq!(response.field("allow"), Some(allowed));
+        assert!(response.text().contains("method-refused"));
+        client.expect_end();
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn large_bodies_pass_both_ways_unchanged() {
+    let backend = Backend::start(|conn, _| echo(conn, "a"));
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let body: String = (0..400_000).map(|n| format!("{n} ")).collect();
+    let mut client = rondel.connect();
+    for head in ["", "X-More: 1\r\n"] {
+        let length = body.len();
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: h\r\n{head}Content-Length: {length}\r\n\r\n{body}");
+        assert!(client.ask(&request).text().ends_with(&body));
+    }
+}
