@@ -5,7 +5,7 @@
 pub mod kernel;
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 use log::{info, warn};
@@ -95,9 +95,10 @@ impl EventLoop {
         let mut kernel = Kernel::new(registry);
         let mut listen_addrs = Vec::new();
         for &addr in &config.listen {
+            let only_v6 = is_split(addr, &config.listen);
             listen_addrs.push(
                 kernel
-                    .listen(addr)
+                    .listen(addr, only_v6)
                     .map_err(|error| StartError::Bind { addr, error })?,
             );
         }
@@ -156,6 +157,14 @@ impl EventLoop {
             }
         }
     }
+}
+
+/// Whether IPv4 at this IPv6 address is for another listener.
+fn is_split(addr: SocketAddr, listen: &[SocketAddr]) -> bool {
+    addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        && listen
+            .iter()
+            .any(|other| other.is_ipv4() && other.port() == addr.port())
 }
 
 /// The only reading of the clocks, once per tick.
@@ -223,7 +232,8 @@ fn log_end(proxy: &Proxy<Kernel>) -> Ending {
             Ending::Drained
         }
         count => {
-            warn!("stopped: {count} clients were cut short");
+            // At info: a client can bring it about.
+            info!("stopped: {count} clients were cut short");
             Ending::CutShort
         }
     }

@@ -20,7 +20,9 @@
 //!   session.rs      one client connection: its phases, its deadline, its turn
 //!   connect.rs      a backend for a request: an idle upstream, a new one, or the next backend
 //!   exchange.rs     one request and its response: two flows and their joint state
+//!   download.rs     the response: its head, the interim ones, its body
 //!   pump.rs         bytes of a body from one connection to another
+//!   pace.rs         how fast a client must send or take a body
 //!   tunnel.rs       after a 101: opaque bytes both ways
 //!   answer.rs       replies of our own, and the close that does not lose them
 //!   failure.rs      the one table: what went wrong → status, blame, retry, reason word
@@ -57,7 +59,7 @@
 //! # One tick
 //!
 //! `poll` → read the clocks → for each event [`notify`](proxy::Proxy::notify) (*set flags, queue the session, nothing else*)
-//! → [`tick`](proxy::Proxy::tick): drop idle upstreams that spoke, accept, give each queued session one turn of at most
+//! → [`tick`](proxy::Proxy::tick): drop idle upstreams that spoke, accept, give each queued session one turn of about
 //! 64 KiB, look at the deadlines that have come → sleep until the next reminder, or not at all while anyone is queued.
 //!
 //! # The life of a request

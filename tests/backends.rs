@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use support::{Backend, Client, Rondel, Stage, get, ok};
 
@@ -255,6 +256,14 @@ fn an_upstream_whose_message_may_not_be_over_is_not_used_again() {
         fresh.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nfresh");
         assert_eq!(client.response(false).text(), "fresh", "{response}");
     }
+    // A body in spite of HEAD is nobody's.
+    let mut client = rondel.connect();
+    client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let (mut upstream, _) = stage.request();
+    upstream.send(ok("evil"));
+    assert_eq!(client.response(true).field("content-length"), Some("4"));
+    upstream.expect_end();
+    client.expect_silence(Duration::from_millis(100));
     // One that is kept by an HTTP/1.0 backend that says so.
     let mut client = rondel.connect();
     client.send(get("/"));
@@ -341,15 +350,17 @@ fn a_reused_upstream_that_dies_is_tried_again_only_once() {
 }
 
 #[test]
-fn a_name_with_two_addresses_is_one_backend() {
-    // The first address that `localhost` may have refuses, the second answers.
-    let backend = Backend::echo("four");
-    let name = format!("localhost:{}", backend.addr.port());
-    let args = ["--listen", "127.0.0.1:0", "--backend", &name].map(str::to_owned);
-    let rondel = Rondel::start_with(&args);
+fn a_request_that_was_begun_to_be_answered_is_not_sent_again() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut reused = idle_upstreams(&rondel, &stage, 1).remove(0);
     let mut client = rondel.connect();
-    for _ in 0..4 {
-        assert_eq!(client.ask(&get("/")).field("x-backend"), Some("four"));
-    }
-    assert!(!rondel.log().iter().any(|line| line.contains("is out")));
+    client.send(get("/"));
+    reused.request().unwrap();
+    reused.send("HTTP/1.1 2");
+    drop(reused);
+    let response = client.response(false);
+    assert_eq!(response.status(), 502);
+    assert!(response.text().contains("upstream-closed-before-head"));
+    stage.expect_no_more();
 }

@@ -161,82 +161,6 @@ fn one_empty_line_before_a_request_is_forgiven() {
 }
 
 #[test]
-fn a_continue_comes_from_the_backend_and_the_body_waits_for_it() {
-    let backend = Stage::start();
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    let mut client = rondel.connect();
-    client.send("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-    let mut upstream = backend.accept();
-    let head = upstream.head().unwrap();
-    assert!(head.contains("\r\nExpect: 100-continue\r\n"), "{head}");
-    client.expect_silence(A_WHILE);
-    upstream.send("HTTP/1.1 100 Continue\r\nX-Own: yes\r\n\r\n");
-    let interim = client.response(false);
-    assert_eq!(
-        (interim.status(), interim.field("x-own")),
-        (100, Some("yes"))
-    );
-    client.send("body");
-    assert_eq!(upstream.exactly(4), b"body");
-    upstream.send(ok("done"));
-    assert_eq!(client.response(false).text(), "done");
-    // The connection goes on.
-    client.send(get("/next"));
-    assert!(upstream.request().unwrap().head.starts_with("GET /next "));
-}
-
-#[test]
-fn a_refusal_instead_of_a_continue_reaches_the_client() {
-    let backend = Stage::start();
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    let mut client = rondel.connect();
-    client.send("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-    let mut upstream = backend.accept();
-    upstream.head().unwrap();
-    upstream.send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
-    let response = client.response(false);
-    assert_eq!((response.status(), response.text().as_str()), (403, "no"));
-    // What the client sends now could be a body or a request: nobody is to guess.
-    assert_eq!(response.field("connection"), Some("close"));
-    client.expect_end();
-    upstream.expect_end();
-}
-
-#[test]
-fn sixteen_interim_responses_pass_and_seventeen_are_too_many() {
-    let backend = Stage::start();
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    for (count, status) in [(16, 200), (17, 502)] {
-        let mut client = rondel.connect();
-        client.send(get("/"));
-        let (mut upstream, _) = backend.request();
-        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
-        upstream.send(format!(
-            "{early}HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        ));
-        let mut passed = 0;
-        let last = loop {
-            match client.response(false) {
-                response if response.status() == 103 => passed += 1,
-                response => break response,
-            }
-        };
-        assert_eq!((passed.min(16), last.status()), (16, status));
-        assert_eq!(last.text().contains("too-many-interim"), status == 502);
-    }
-}
-
-#[test]
-fn interim_responses_are_not_for_http_1_0() {
-    let backend = Backend::says(
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    );
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    let response = rondel.connect().ask("GET / HTTP/1.0\r\nHost: h\r\n\r\n");
-    assert_eq!((response.status(), response.text().as_str()), (200, "ok"));
-}
-
-#[test]
 fn responses_without_a_body_end_with_their_head() {
     for (request, response) in [
         (
@@ -275,7 +199,13 @@ fn responses_without_a_body_end_with_their_head() {
             };
             assert_eq!(found.field("content-length"), told, "{sent}");
         }
-        assert_eq!(backend.connections(), 1);
+        // A 204 that says it has a body may still send it, where it would pass for the next answer.
+        let connections = if response.starts_with(b"HTTP/1.1 204") {
+            2
+        } else {
+            1
+        };
+        assert_eq!(backend.connections(), connections);
     }
 }
 
@@ -315,51 +245,6 @@ fn http_1_0_gets_the_data_of_chunks_and_a_close() {
 }
 
 #[test]
-fn an_early_response_to_a_big_body_is_not_reset_away() {
-    const BODY: usize = 8 * 1024 * 1024;
-    let backend = Backend::start(|mut conn, _| {
-        conn.head();
-        conn.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
-        // Gone without having read the body: a reset.
-    });
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    for _ in 0..3 {
-        let mut client = rondel.connect();
-        client.send(format!(
-            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY}\r\n\r\n"
-        ));
-        // All of it goes out, although nobody wants it: whoever is reset here would lose the reply.
-        client.send(vec![b'x'; BODY]);
-        let response = client.response(false);
-        assert_eq!((response.status(), response.text().as_str()), (413, "big"));
-        assert_eq!(response.field("connection"), Some("close"));
-        client.expect_end();
-        assert!(!client.was_reset);
-    }
-}
-
-#[test]
-fn an_early_response_is_relayed_while_the_body_still_comes() {
-    let backend = Stage::start();
-    let rondel = Rondel::start(&[backend.addr], &[]);
-    let mut client = rondel.connect();
-    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc");
-    let mut upstream = backend.accept();
-    upstream.head().unwrap();
-    assert_eq!(upstream.exactly(3), b"abc");
-    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
-    assert_eq!(
-        client.head().unwrap().lines().next(),
-        Some("HTTP/1.1 200 OK")
-    );
-    assert_eq!(client.exactly(8), b"3\r\none\r\n");
-    client.send("def");
-    assert_eq!(upstream.exactly(3), b"def");
-    upstream.send("0\r\n\r\n");
-    assert_eq!(client.rest(), b"0\r\n\r\n");
-}
-
-#[test]
 fn connect_and_trace_are_refused_with_what_is_allowed() {
     let backend = Backend::echo("a");
     let rondel = Rondel::start(&[backend.addr], &[]);
@@ -386,5 +271,54 @@ fn large_bodies_pass_both_ways_unchanged() {
         let request =
             format!("POST / HTTP/1.1\r\nHost: h\r\n{head}Content-Length: {length}\r\n\r\n{body}");
         assert!(client.ask(&request).text().ends_with(&body));
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_takes_its_upstream_along() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let client = |bytes: &str| {
+        let mut client = rondel.connect();
+        client.send(bytes);
+        client
+    };
+    // While its response is waited for.
+    let waiting = client(&get("/"));
+    let (mut upstream, _) = stage.request();
+    waiting.reset();
+    upstream.expect_end();
+    // While its body is waited for.
+    let sending = client("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nshort");
+    let mut upstream = stage.accept();
+    upstream.head().unwrap();
+    assert_eq!(upstream.exactly(5), b"short");
+    drop(sending);
+    upstream.expect_end();
+    // While it is being answered.
+    let mut reading = client(&get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort");
+    reading.head().unwrap();
+    assert_eq!(reading.exactly(5), b"short");
+    reading.reset();
+    upstream.expect_end();
+    // It is not the backend's fault.
+    assert!(!rondel.log().iter().any(|line| line.contains("is out")));
+}
+
+#[test]
+fn nothing_behind_a_request_that_asks_for_the_close_is_served() {
+    let backend = Backend::echo("a");
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    for request in [
+        "GET /0 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /0 HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = rondel.connect();
+        client.send([request, &get("/1")].concat());
+        assert!(client.response(false).text().contains("GET /0 "));
+        client.expect_end();
+        assert!(!client.was_reset);
     }
 }

@@ -138,7 +138,7 @@ fn without_a_descriptor_for_an_upstream_the_client_gets_503_and_may_go_on() {
         (response.status(), response.field("connection")),
         (503, None)
     );
-    assert!(response.text().contains("out-of-descriptors"));
+    assert!(response.text().contains("out-of-resources"));
     assert!(response.field("retry-after").is_some());
     allow_descriptors(&rondel, 100);
     assert_eq!(client.ask(&get("/")).status(), 200);

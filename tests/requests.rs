@@ -1,6 +1,8 @@
 //! What a backend is told: the head written anew, the target as it came, the fields that name the client, bodies in one
 //! sound framing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use support::{Backend, Client, Rondel, Stage, get, ok};

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,7 +105,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn what_does_not_finish_in_time_is_cut_short() {
     let stage = Stage::start();
-    let mut rondel = Rondel::start(&[stage.addr], &["--drain-timeout", "300ms"]);
+    let mut rondel = Rondel::start(&[stage.addr], &["--drain-timeout", "1500ms"]);
     let mut begun = rondel.connect();
     begun.send(get("/"));
     let (mut upstream, _) = stage.request();
@@ -198,9 +198,7 @@ fn connect_anew(addr: std::net::SocketAddr, answered: &AtomicUsize) {
             return;
         };
         let mut client = support::Client::new(stream);
-        if std::io::Write::write_all(&mut client.stream, get("/").as_bytes()).is_err()
-            || !client.more()
-        {
+        if client.stream.write_all(get("/").as_bytes()).is_err() || !client.more() {
             assert!(client.was_reset || TcpStream::connect(addr).is_err());
             return;
         }

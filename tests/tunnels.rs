@@ -192,7 +192,7 @@ fn interim_responses_may_come_before_a_101() {
 #[test]
 fn a_tunnel_without_a_byte_ends() {
     let stage = Stage::start();
-    let rondel = Rondel::start(&[stage.addr], &["--tunnel-timeout", "300ms"]);
+    let rondel = Rondel::start(&[stage.addr], &["--tunnel-timeout", "1s"]);
     let (mut client, mut upstream) = tunnel(&rondel, &stage);
     client.send("once");
     assert_eq!(upstream.exactly(4), b"once");

@@ -19,6 +19,10 @@ use crate::net::stream::{Net, Owner, Stream};
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
 
+/// Bytes that the kernel takes for a client beyond what is on its way to it. A slow client then shows its progress in steps
+/// of half as much, and not only when a third of a send buffer of megabytes is free, which is later than a body timer.
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
+
 /// Sockets, and whose they are.
 #[derive(Debug)]
 pub struct Kernel {
@@ -43,19 +47,24 @@ impl Kernel {
         }
     }
 
-    /// Listens on an address and says which it is (port 0 lets the kernel choose).
+    /// Listens on an address and says which it is (port 0 lets the kernel choose). An unspecified IPv6 address takes IPv4
+    /// too, unless `only_v6`.
     ///
     /// # Errors
     /// The address is in use, not ours, or not permitted.
-    pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn listen(&mut self, addr: SocketAddr, only_v6: bool) -> io::Result<SocketAddr> {
         let socket = Socket::new(
             Domain::for_address(addr),
             Type::STREAM.nonblocking(),
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(only_v6)?;
+        }
         // Inherited by every connection that is accepted.
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());

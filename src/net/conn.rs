@@ -34,6 +34,8 @@ pub struct Conn<S> {
     starved: bool,
     /// All that was ever sent here still stands at the front of the outbox, and could be sent again elsewhere.
     replayable: bool,
+    /// How many bytes the kernel has taken since the last [`load`](Self::load).
+    taken: u64,
 }
 
 /// What a look at a connection's input found.
@@ -70,6 +72,7 @@ impl<S: Stream> Conn<S> {
             ended: false,
             starved: false,
             replayable: false,
+            taken: 0,
         }
     }
 
@@ -189,6 +192,7 @@ impl<S: Stream> Conn<S> {
     pub fn load(&mut self, message: Vec<u8>) {
         self.outbox.load_kept(message);
         self.replayable = true;
+        self.taken = 0;
     }
 
     /// What was loaded, with all that was sent behind it if it can be sent again.
@@ -205,6 +209,11 @@ impl<S: Stream> Conn<S> {
     /// Whether all that was sent here is still at hand.
     pub fn is_replayable(&self) -> bool {
         self.replayable
+    }
+
+    /// How many bytes the kernel has taken; counted anew from each [`load`](Self::load).
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// What was loaded need not be sent again.
@@ -264,6 +273,7 @@ impl<S: Stream> Conn<S> {
             match result {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    self.taken += count as u64;
                     let first = count.min(waiting.len());
                     if first > 0 {
                         self.outbox.advance(first, buffers);
@@ -312,13 +322,14 @@ impl<S: Stream> Conn<S> {
         self.ended || self.read_closed
     }
 
-    /// Whether the peer is there and has said nothing that was not taken: a read is tried only where a hint asks for it.
-    pub fn is_silent(&mut self) -> bool {
-        if self.dead || self.is_ending() || self.has_input() || self.is_blocked() {
-            return false;
+    /// Whether the peer has said something that was not taken, or has gone: a read is tried only where a hint asks for it.
+    /// To be asked of a connection on which nothing is due; what it said is lost.
+    pub fn has_spoken(&mut self) -> bool {
+        if self.dead || self.is_ending() || self.has_input() {
+            return true;
         }
         let mut byte = [0];
-        !self.readable || matches!(self.read(&mut byte), Ok(None))
+        self.readable && !matches!(self.read(&mut byte), Ok(None))
     }
 
     /// Shuts our sending side, after what was written.

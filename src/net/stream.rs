@@ -115,3 +115,29 @@ pub fn is_exhausted(error: &io::Error) -> bool {
         Some(ENOMEM | ENFILE | EMFILE | ENOBUFS)
     )
 }
+
+/// Whether an accept failed because of the one connection that it was about: accept(2) hands on what befell it.
+#[must_use]
+pub fn is_about_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable,
+    };
+    const ENONET: i32 = 64;
+    const EPROTO: i32 = 71;
+    const ENOPROTOOPT: i32 = 92;
+    const EOPNOTSUPP: i32 = 95;
+    const EHOSTDOWN: i32 = 112;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+    ) || matches!(
+        error.raw_os_error(),
+        Some(ENONET | EPROTO | ENOPROTOOPT | EOPNOTSUPP | EHOSTDOWN)
+    )
+}

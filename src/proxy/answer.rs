@@ -21,21 +21,16 @@ pub(super) enum Next {
 }
 
 impl<S: Stream> Session<S> {
-    /// Our reply to something that is no request: the connection cannot go on.
+    /// Our reply to something that is no request: the connection cannot go on. `head_only` if it looks like a HEAD.
     pub(super) fn refuse<N: Net<Stream = S>>(
         &mut self,
         failure: Failure,
+        head_only: bool,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let id = cx.ids.make(cx.now.wall);
-        self.write_reply(
-            &failure.consequence(),
-            &id,
-            Version::Http11,
-            false,
-            false,
-            cx,
-        )
+        let consequence = failure.consequence();
+        self.write_reply(&consequence, &id, Version::Http11, head_only, false, cx)
     }
 
     /// Our reply to a request that cannot be served. `head` is the rewritten one, where the request's id stands.

@@ -13,7 +13,7 @@ use crate::net::conn::Conn;
 use crate::net::stream::{Net, Owner, Stream, is_exhausted};
 
 use super::exchange::{Exchange, Upload};
-use super::failure::Failure;
+use super::failure::{Failure, Retry};
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -146,6 +146,10 @@ impl<S: Stream> Session<S> {
             return Step::Moved(Phase::Closed);
         }
         match connect.upstream.connected() {
+            // Nobody has asked it yet: what it says is nobody's answer.
+            Ok(true) if connect.upstream.has_spoken() => {
+                self.connect_failed(connect, Failure::UpstreamSpokeFirst, cx)
+            }
             Ok(true) => {
                 let Connect { upstream, attempt } = connect;
                 cx.balance.reached(attempt.pick.id, attempt.addrs_failed);
@@ -178,6 +182,9 @@ impl Attempt {
     /// This try could not reach its backend: turns to the backend's next address, else to another backend. False when
     /// there is none, or when it was tried often enough.
     fn turn_to_next<N: Net>(&mut self, failure: Failure, cx: &mut Shared<N>) -> bool {
+        if failure.consequence().retry != Retry::Elsewhere {
+            return false;
+        }
         self.addrs_failed += 1;
         if cx.balance.addr(self.pick.id, self.addrs_failed).is_some() {
             return true;
@@ -208,6 +215,8 @@ fn connect_failure(error: &io::Error) -> Failure {
             Failure::ConnectRefused
         }
         io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        // No port of ours is left: no fault of the backend's.
+        io::ErrorKind::AddrNotAvailable => Failure::Exhausted,
         _ => Failure::ConnectUnreachable,
     }
 }

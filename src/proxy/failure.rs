@@ -27,7 +27,7 @@ pub enum Failure {
     ClientWriteSlow,
     /// No backend is live that was not tried.
     NoBackend,
-    /// We have no descriptor or no memory left for a connection to a backend.
+    /// We have no descriptor, port or memory left for a connection to a backend.
     Exhausted,
     /// The backend refused the connection.
     ConnectRefused,
@@ -35,10 +35,16 @@ pub enum Failure {
     ConnectUnreachable,
     /// The connection to the backend was not made in time.
     ConnectTimeout,
+    /// The backend spoke, or closed, before it was asked.
+    UpstreamSpokeFirst,
     /// An upstream that was reused had died before any byte of the response.
     ReusedUpstreamClosed,
     /// The upstream closed or broke before the response head was complete.
     UpstreamClosed,
+    /// The upstream closed or broke before all of the request had come in, and before the response head was complete.
+    UpstreamClosedDuringRequest,
+    /// The client held its body back for an interim response that never came.
+    ContinueTimeout,
     /// The backend took nothing of the request for too long.
     UpstreamWriteTimeout,
     /// The response head is none that we forward.
@@ -106,14 +112,24 @@ impl Failure {
             Self::ClientWriteTimeout => (None, "client-write-timeout", !BLAME, Never, !KEEP),
             Self::ClientWriteSlow => (None, "client-write-slow", !BLAME, Never, !KEEP),
             Self::NoBackend => (Some(503), "no-backend", !BLAME, Never, KEEP),
-            Self::Exhausted => (Some(503), "out-of-descriptors", !BLAME, Never, KEEP),
+            Self::Exhausted => (Some(503), "out-of-resources", !BLAME, Never, KEEP),
             Self::ConnectRefused => (Some(502), "connect-refused", BLAME, Elsewhere, KEEP),
             Self::ConnectUnreachable => (Some(502), "connect-unreachable", BLAME, Elsewhere, KEEP),
             Self::ConnectTimeout => (Some(504), "connect-timeout", BLAME, Elsewhere, KEEP),
+            Self::UpstreamSpokeFirst => (Some(502), "upstream-spoke-first", BLAME, Elsewhere, KEEP),
             Self::ReusedUpstreamClosed => {
                 (Some(502), "reused-upstream-closed", !BLAME, Fresh, KEEP)
             }
             Self::UpstreamClosed => (Some(502), "upstream-closed-before-head", BLAME, Never, KEEP),
+            // Whoever sends slowly enough can bring these two about, so nobody is blamed.
+            Self::UpstreamClosedDuringRequest => (
+                Some(502),
+                "upstream-closed-during-request",
+                !BLAME,
+                Never,
+                !KEEP,
+            ),
+            Self::ContinueTimeout => (Some(504), "continue-timeout", !BLAME, Never, !KEEP),
             Self::UpstreamWriteTimeout => {
                 (Some(504), "upstream-write-timeout", BLAME, Never, !KEEP)
             }

@@ -114,7 +114,7 @@ impl<S: Stream> Idle<S> {
             if self
                 .upstreams
                 .get_mut(key)
-                .is_some_and(|upstream| !upstream.conn.is_silent())
+                .is_some_and(|upstream| upstream.conn.has_spoken())
             {
                 self.remove(key);
             }
@@ -140,15 +140,20 @@ impl<S: Stream> Idle<S> {
         self.expiry_next = next;
     }
 
-    /// Drops one, to free its descriptor; says whether there was one.
+    /// Drops the one that has waited longest, to free its descriptor; says whether there was one.
     pub(crate) fn drop_one(&mut self) -> bool {
-        let oldest = self.lists.iter().find_map(|list| list.oldest);
+        let oldest = self
+            .lists
+            .iter()
+            .filter_map(|list| list.oldest)
+            .min_by_key(|&key| self.upstreams[key].since);
         oldest.map(|key| self.remove(key)).is_some()
     }
 
     /// Drops all.
     pub(crate) fn clear(&mut self) {
-        while self.drop_one() {}
+        self.upstreams.clear();
+        self.lists.clear();
         self.expiry_next = None;
     }
 

@@ -6,15 +6,17 @@
 //! is a hint to look, and looking is always safe.
 //!
 //! Reading order: `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
-//! `exchange` (one request and its response), `pump` (bytes from one connection to another), `tunnel` (after a 101),
-//! `answer` (replies of our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder
-//! per session), `shared` (what is lent for a turn).
+//! `exchange` (one request and its response), `download` (the response), `pump` (bytes from one connection to another),
+//! `pace` (how fast a client must be), `tunnel` (after a 101), `answer` (replies of our own), [`failure`] (the one table),
+//! `idle` (upstreams waiting for reuse), `timers` (one reminder per session), `shared` (what is lent for a turn).
 
 mod answer;
 mod connect;
+mod download;
 mod exchange;
 pub mod failure;
 mod idle;
+mod pace;
 mod pump;
 mod session;
 mod shared;
@@ -22,7 +24,7 @@ mod timers;
 mod tunnel;
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -32,9 +34,10 @@ use slab::Slab;
 
 use crate::config::Config;
 use crate::net::buffer::Buffers;
-use crate::net::stream::{Net, Owner, Readiness, is_exhausted};
+use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
 
-pub use self::exchange::{INTERIM_MAX, RATE_WINDOW};
+pub use self::download::INTERIM_MAX;
+pub use self::pace::RATE_WINDOW;
 pub use self::session::{DRAIN_GRACE, TURN_BYTES_MAX};
 pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
 
@@ -69,6 +72,8 @@ pub struct Proxy<N: Net> {
 struct Accepting {
     /// By listener: whether connections may be waiting.
     readable: Vec<bool>,
+    /// Which comes first in this tick.
+    first: usize,
     /// Descriptors have run out: no accept before this.
     paused_until: Option<Instant>,
     /// When the log said last that clients have to wait.
@@ -101,6 +106,7 @@ impl<N: Net> Proxy<N> {
             timers: Timers::default(),
             accepting: Accepting {
                 readable: vec![true; listeners.len()],
+                first: 0,
                 paused_until: None,
                 noticed: None,
             },
@@ -135,9 +141,7 @@ impl<N: Net> Proxy<N> {
             Owner::Client(_) => session.hint_client(hint),
             _ => session.hint_upstream(hint),
         }
-        if !mem::replace(&mut session.queued, true) {
-            self.ready.push_back(key);
-        }
+        enqueue(&mut self.ready, session);
     }
 
     /// One round: whatever the events since the last one made possible, and the deadlines that have come.
@@ -147,6 +151,9 @@ impl<N: Net> Proxy<N> {
         self.accept(ACCEPTS_PER_TICK_MAX);
         for _ in 0..self.ready.len() {
             if let Some(key) = self.ready.pop_front() {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.queued = false;
+                }
                 self.run(key, Session::turn);
             }
         }
@@ -190,6 +197,7 @@ impl<N: Net> Proxy<N> {
         for (key, session) in &mut self.sessions {
             session.drain(&self.shared);
             session.reminder = self.timers.update(session.reminder, session.due(), key);
+            enqueue(&mut self.ready, session);
         }
     }
 
@@ -206,9 +214,8 @@ impl<N: Net> Proxy<N> {
     /// Ends every session at once.
     pub fn cut_short(&mut self) {
         let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
-        self.cut_short += keys.len();
         for key in keys {
-            self.sessions[key].cut_short();
+            self.cut_short += usize::from(self.sessions[key].cut_short());
             self.run(key, |_, _| Turn::Over);
         }
     }
@@ -234,7 +241,6 @@ impl<N: Net> Proxy<N> {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        session.queued = false;
         self.shared.read_bytes_max = Buffers::read_bytes_max(self.held);
         let turn = act(session, &mut self.shared);
         let storage = session.storage();
@@ -249,10 +255,7 @@ impl<N: Net> Proxy<N> {
                 self.accepting.paused_until = None;
                 return;
             }
-            Turn::Again => {
-                session.queued = true;
-                self.ready.push_back(key);
-            }
+            Turn::Again => enqueue(&mut self.ready, session),
             Turn::Rest => {}
         }
         session.reminder = self.timers.update(session.reminder, session.due(), key);
@@ -277,30 +280,23 @@ impl<N: Net> Proxy<N> {
         }
     }
 
-    /// Takes waiting connections, at most so many, as long as there is room for them.
+    /// Takes waiting connections, at most so many, as long as there is room for them. Each listener comes first in turn.
     fn accept(&mut self, most: usize) {
         let now = self.shared.now.instant;
+        let count = self.accepting.readable.len();
+        self.accepting.first = (self.accepting.first + 1) % count.max(1);
         let mut left = most;
-        for listener in 0..self.accepting.readable.len() {
+        for nth in 0..count {
+            let listener = (self.accepting.first + nth) % count;
             while left > 0 && self.accepting.readable[listener] && self.may_accept(now) {
                 left -= 1;
                 match self.shared.net.accept(listener) {
                     Ok((stream, addr)) => self.open(stream, addr, listener),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.accepting.readable[listener] = false
+                        self.accepting.readable[listener] = false;
                     }
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                        ) => {}
-                    Err(error) => {
-                        self.accepting.paused_until = Some(now + ACCEPT_PAUSE);
-                        if is_exhausted(&error) {
-                            self.shared.idle.drop_one();
-                        }
-                        self.notice_waiting(&error.to_string());
-                    }
+                    Err(error) if is_about_one(&error) => {}
+                    Err(error) => self.pause_accepting(&error),
                 }
             }
         }
@@ -309,7 +305,17 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// No connection can be accepted now, and no event will tell when one can.
+    fn pause_accepting(&mut self, error: &io::Error) {
+        self.accepting.paused_until = Some(self.shared.now.instant + ACCEPT_PAUSE);
+        if is_exhausted(error) {
+            self.shared.idle.drop_one();
+        }
+        self.notice_waiting(&error.to_string());
+    }
+
     fn open(&mut self, stream: N::Stream, addr: SocketAddr, listener: usize) {
+        self.accepting.paused_until = None;
         let entry = self.sessions.vacant_entry();
         let key = entry.key();
         self.shared.net.assign(&stream, Owner::Client(key));
@@ -346,5 +352,12 @@ impl<N: Net> Proxy<N> {
                 self.sessions.len()
             );
         }
+    }
+}
+
+/// The session wants a turn.
+fn enqueue<S>(ready: &mut VecDeque<usize>, session: &mut Session<S>) {
+    if !mem::replace(&mut session.queued, true) {
+        ready.push_back(session.key);
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn pump<S: Stream, N: Net>(
             return (moved, Stop::SinkBlocked);
         }
         if cx.budget == 0 {
+            cx.spent = true;
             return (moved, Stop::Spent);
         }
         let input = match source.look(&mut cx.scratch[..cx.read_bytes_max]) {

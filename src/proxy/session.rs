@@ -34,7 +34,7 @@ use super::shared::Shared;
 use super::timers::Timer;
 use super::tunnel::Tunnel;
 
-/// Bytes that a session moves in one turn, after which others have theirs.
+/// Bytes that a session moves in one turn, after which others have theirs; the read that goes beyond is not cut.
 pub const TURN_BYTES_MAX: usize = 64 * 1024;
 /// What a request head counts for in a turn at least, in bytes, so that a turn of tiny requests is short too.
 const HEAD_COST_MIN: usize = 1024;
@@ -182,7 +182,7 @@ impl<S: Stream> Session<S> {
             None
         };
         let step = match (mem::replace(&mut self.phase, Phase::Closed), failure) {
-            (Phase::Exchange(exchange), None) => self.judge_rate(exchange, cx),
+            (Phase::Exchange(exchange), None) => self.judge_pace(exchange, cx),
             (phase, None) => {
                 self.rate_check = None;
                 Step::Stuck(phase)
@@ -192,7 +192,8 @@ impl<S: Stream> Session<S> {
             }
             (Phase::Connect(connect), Some(failure)) => self.connect_failed(connect, failure, cx),
             (Phase::Request, Some(Failure::HeadTimeout)) if self.client.input() != b"\r\n" => {
-                self.refuse(Failure::HeadTimeout, cx)
+                let head_only = self.client.input().starts_with(b"HEAD ");
+                self.refuse(Failure::HeadTimeout, head_only, cx)
             }
             (
                 Phase::Request
@@ -211,7 +212,8 @@ impl<S: Stream> Session<S> {
         self.turn(cx)
     }
 
-    /// We were told to stop: a client that waits for nothing has only a moment left.
+    /// We were told to stop: a client that waits for nothing has only a moment left. Looks once more whether it has asked
+    /// for something in the meantime.
     pub(super) fn drain<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) {
         if matches!(self.phase, Phase::Request) && self.timer == Timer::ClientIdle {
             let idle_since = self
@@ -221,20 +223,28 @@ impl<S: Stream> Session<S> {
             self.deadline = self
                 .deadline
                 .min((idle_since + DRAIN_GRACE).max(cx.now.instant));
+            self.client.hint(Readiness {
+                readable: true,
+                ..Readiness::default()
+            });
         }
     }
 
-    /// The time to stop is over.
-    pub(super) fn cut_short(&mut self) {
+    /// The time to stop is over. Says whether anything was under way.
+    pub(super) fn cut_short(&mut self) -> bool {
         self.note(Failure::DrainTimeout.consequence().reason);
         match mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Exchange(exchange) => self.abort(&exchange),
-            Phase::Tunnel(tunnel) => self.break_off(tunnel),
-            Phase::Request
-            | Phase::Connect(_)
-            | Phase::Reply(_)
-            | Phase::Linger(_)
-            | Phase::Closed => {}
+            Phase::Request => self.client.has_input(),
+            Phase::Exchange(exchange) => {
+                self.abort(&exchange);
+                true
+            }
+            Phase::Tunnel(tunnel) => {
+                self.break_off(tunnel);
+                true
+            }
+            Phase::Connect(_) | Phase::Reply(_) => true,
+            Phase::Linger(_) | Phase::Closed => false,
         }
     }
 
@@ -310,7 +320,8 @@ impl<S: Stream> Session<S> {
             }
             Err(reject) => {
                 cx.buffers.give(head);
-                self.refuse(Failure::Rejected(reject), cx)
+                let head_only = input.bytes().starts_with(b"HEAD ");
+                self.refuse(Failure::Rejected(reject), head_only, cx)
             }
         }
     }

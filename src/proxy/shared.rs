@@ -45,8 +45,10 @@ pub(crate) struct Shared<N: Net> {
     pub(crate) scratch: Vec<u8>,
     /// How many bytes may be read at once in this turn.
     pub(crate) read_bytes_max: usize,
-    /// How many bytes the session may still move in this turn.
+    /// How many bytes the session, or one of its directions, may still move in this turn.
     pub(crate) budget: usize,
+    /// Whether the session stopped in this turn for want of budget only.
+    pub(crate) spent: bool,
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
@@ -119,6 +121,7 @@ impl<N: Net> Shared<N> {
             scratch: vec![0; READ_BYTES_MAX],
             read_bytes_max: READ_BYTES_MAX,
             budget: 0,
+            spent: false,
             listeners: listeners.to_vec(),
             timeouts: config.timeouts,
             limits,

@@ -67,6 +67,7 @@ pub(super) enum Timer {
     RequestBody,
     UpstreamWrite,
     Response,
+    Continue,
     ResponseBody,
     ClientWrite,
     Tunnel,
@@ -82,7 +83,7 @@ impl Timer {
             Self::RequestBody | Self::UpstreamWrite | Self::ResponseBody | Self::ClientWrite => {
                 timeouts.body
             }
-            Self::Response => timeouts.response,
+            Self::Response | Self::Continue => timeouts.response,
             Self::Tunnel => timeouts.tunnel,
             Self::Linger => timeouts.linger,
         }
@@ -97,6 +98,7 @@ impl Timer {
             Self::RequestBody => Failure::RequestBodyTimeout,
             Self::UpstreamWrite => Failure::UpstreamWriteTimeout,
             Self::Response => Failure::ResponseTimeout,
+            Self::Continue => Failure::ContinueTimeout,
             Self::ResponseBody => Failure::ResponseBodyTimeout,
             Self::ClientWrite => Failure::ClientWriteTimeout,
             Self::Tunnel => Failure::TunnelIdle,

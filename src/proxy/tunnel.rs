@@ -52,28 +52,44 @@ impl<S: Stream> Session<S> {
         mut tunnel: Tunnel<S>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let Tunnel { upstream, up, down } = &mut tunnel;
-        let upward = up.run(&mut self.client, upstream, cx);
-        let downward = down.run(upstream, &mut self.client, cx);
-        let (Ok(upward), Ok(downward)) = (upward, downward) else {
+        let before = self.client.taken() + tunnel.upstream.taken();
+        let Ok(()) = self.tunnel_both(&mut tunnel, cx) else {
             self.note(Failure::TunnelBroken.consequence().reason);
             self.break_off(tunnel);
             return Step::Moved(Phase::Closed);
         };
-        if (*up, *down) == (Direction::Shut, Direction::Shut) {
+        if (tunnel.up, tunnel.down) == (Direction::Shut, Direction::Shut) {
             self.note("done");
             return Step::Moved(Phase::Closed);
         }
-        self.wait_for(Timer::Tunnel, upward + downward > 0, cx);
-        if cx.budget == 0 {
+        let moved = self.client.taken() + tunnel.upstream.taken() - before;
+        self.wait_for(Timer::Tunnel, moved > 0, cx);
+        if cx.spent {
             Step::Spent(Phase::Tunnel(tunnel))
         } else {
             Step::Stuck(Phase::Tunnel(tunnel))
         }
     }
-}
 
-impl<S: Stream> Session<S> {
+    /// Each direction has its half of the turn. A side that is dead is found out also while the other takes nothing.
+    fn tunnel_both<N: Net>(
+        &mut self,
+        tunnel: &mut Tunnel<S>,
+        cx: &mut Shared<N>,
+    ) -> Result<(), Broken> {
+        let Tunnel { upstream, up, down } = tunnel;
+        self.client
+            .check()
+            .and_then(|()| upstream.check())
+            .map_err(|_| Broken)?;
+        cx.spent = false;
+        let half = cx.budget / 2;
+        cx.budget -= half;
+        up.run(&mut self.client, upstream, cx)?;
+        cx.budget += half;
+        down.run(upstream, &mut self.client, cx)
+    }
+
     /// Ends a tunnel in its midst: neither side gets to take that for the other's end.
     pub(super) fn break_off(&mut self, mut tunnel: Tunnel<S>) {
         self.client.reset_on_close();
@@ -82,18 +98,15 @@ impl<S: Stream> Session<S> {
 }
 
 impl Direction {
-    /// Moves bytes as far as they go; says how many.
+    /// Moves bytes as far as they go.
     fn run<S: Stream, N: Net>(
         &mut self,
         source: &mut Conn<S>,
         sink: &mut Conn<S>,
         cx: &mut Shared<N>,
-    ) -> Result<usize, Broken> {
-        let mut moved = 0;
+    ) -> Result<(), Broken> {
         if *self == Self::Open {
-            let (bytes, stop) = pump(source, sink, &mut Body::until_close(), cx);
-            moved = bytes;
-            match stop {
+            match pump(source, sink, &mut Body::until_close(), cx).1 {
                 Stop::SourceEnded => *self = Self::Ending,
                 Stop::SourceBlocked | Stop::SinkBlocked | Stop::Spent => {}
                 Stop::Done | Stop::SourceBroke | Stop::SinkBroke | Stop::Rejected(_) => {
@@ -108,6 +121,6 @@ impl Direction {
                 *self = Self::Shut;
             }
         }
-        Ok(moved)
+        Ok(())
     }
 }

@@ -87,11 +87,15 @@ fn judge(
         Whose::Response(head.status, request.method),
     )?;
     let ends = framing != Framing::UntilClose && !switches;
+    // A 204 has no body. One that says it has may send it all the same, later, when it would pass for another answer.
+    let empty =
+        matches!(seen.length, Once::Missing | Once::One(b"0")) && seen.coding == Once::Missing;
+    let hollow = head.status == 204 && !empty;
     let chunks_undone = framing == Framing::Chunked && request.version == Version::Http10;
     Ok(Response {
         status: head.status,
         framing,
-        keep_upstream: ends && !options.close && (modern || options.keep_alive),
+        keep_upstream: ends && !hollow && !options.close && (modern || options.keep_alive),
         keep_client: ends && !chunks_undone && request.keep_alive && !asked.close,
     })
 }

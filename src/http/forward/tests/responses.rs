@@ -305,10 +305,18 @@ fn responses_without_a_body_say_only_what_they_may() {
             &format!("{start}{line}"),
             &format!("{start}{expected}\r\n"),
         );
-        assert!(
-            response.framing == Framing::None && response.keep_upstream && response.keep_client
-        );
+        assert!(response.framing == Framing::None && response.keep_client);
+        // What a 204 says of a body may still come, and must not pass for another answer.
+        assert_eq!(response.keep_upstream, status != 204);
     }
+    assert!(
+        check(
+            ASKED,
+            &format!("HTTP/1.1 204 x\r\n{DATED}Content-Length: 0\r\n"),
+            &format!("HTTP/1.1 204 x\r\n{DATED}\r\n")
+        )
+        .keep_upstream
+    );
 }
 
 #[test]

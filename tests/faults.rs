@@ -1,0 +1,195 @@
+//! What goes wrong at the worst moment. Each test was a fault once.
+
+mod support;
+
+use std::io::Write;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::{Backend, Rondel, Stage, get, ok};
+
+const UNFINISHED: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+
+#[test]
+fn a_body_until_close_that_a_reset_ends_is_reset_too_while_the_request_still_comes() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(UNFINISHED);
+    let mut upstream = stage.accept();
+    assert!(upstream.head().is_some());
+    upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(4), b"part");
+    upstream.reset();
+    // Sending on is what may meet the reset before reading does.
+    while client.stream.write_all(&[b'y'; 20_000]).is_ok() {}
+    client.rest();
+    assert!(client.was_reset || client.stream.write_all(b"y").is_err());
+}
+
+#[test]
+fn a_body_until_close_that_the_drain_cuts_short_is_reset() {
+    let stage = Stage::start();
+    let mut rondel = Rondel::start(&[stage.addr], &["--drain-timeout", "100ms"]);
+    let mut client = rondel.connect();
+    client.send(get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(4), b"part");
+    rondel.signal(Signal::TERM);
+    assert_eq!(rondel.wait().code(), Some(5));
+    assert_eq!(client.rest(), b"");
+    assert!(client.was_reset, "nobody takes the part for the whole");
+}
+
+#[test]
+fn an_upstream_whose_204_announced_a_body_is_not_used_again() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(get("/a"));
+    let (mut first, _) = stage.request();
+    first.send("HTTP/1.1 204 No Content\r\nContent-Length: 42\r\n\r\n");
+    assert_eq!(client.response(false).status(), 204);
+    first.expect_end();
+    client.send(get("/b"));
+    let (mut second, request) = stage.request();
+    assert_eq!(request.first_line(), "GET /b HTTP/1.1");
+    second.send(ok("b"));
+    assert_eq!(client.response(false).text(), "b");
+}
+
+#[test]
+fn a_client_that_stops_sending_when_the_response_begins_gets_all_of_it() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(UNFINISHED);
+    let mut upstream = stage.accept();
+    assert!(upstream.head().is_some());
+    upstream.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 20\r\n\r\n0123456789");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(10), b"0123456789");
+    client.finish();
+    upstream.send("abcdefghij");
+    assert_eq!(client.rest(), b"abcdefghij");
+}
+
+#[test]
+fn a_tunnel_notices_that_its_client_is_dead_although_its_backend_takes_nothing() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(UPGRADE);
+    let (mut upstream, _) = stage.request();
+    upstream.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!(client.response(false).status(), 101);
+    client
+        .stream
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .expect("a timeout is set");
+    while client.stream.write_all(&[b'z'; 64 * 1024]).is_ok() {}
+    client.reset();
+    upstream.rest();
+    assert!(
+        upstream.was_reset,
+        "the end of one side, in its midst, is that of the other"
+    );
+}
+
+#[test]
+fn a_backend_that_truncates_every_response_is_taken_out() {
+    let bad = Backend::start(|mut conn, _| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    });
+    let good = Backend::echo("good");
+    let rondel = Rondel::start(&[bad.addr, good.addr], &[]);
+    for _ in 0..6 {
+        let mut client = rondel.connect();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        client.rest();
+    }
+    rondel.wait_for_line("is out: 3 failures in a row, last response-truncated");
+}
+
+#[test]
+fn clients_that_stop_sending_are_no_fault_of_the_backend() {
+    let backends = ["a", "b"].map(|_| {
+        Backend::start(|mut conn, _| {
+            conn.head();
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            conn.rest();
+        })
+    });
+    let addrs = backends.map(|backend| backend.addr);
+    let mut rondel = Rondel::start(&addrs, &["--body-timeout", "100ms", "--log-level", "debug"]);
+    let mut clients: Vec<_> = (0..8).map(|_| rondel.connect()).collect();
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc");
+    }
+    for client in &mut clients {
+        assert!(client.head().is_some());
+        client.rest();
+    }
+    rondel.wait_for_lines("request-body-timeout", 8);
+    rondel.signal(Signal::TERM);
+    rondel.wait();
+    assert!(!rondel.log().iter().any(|line| line.contains("is out")));
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_in_vain_is_not_accused() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &["--response-timeout", "100ms"]);
+    let mut client = rondel.connect();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let mut upstream = stage.accept();
+    assert!(upstream.head().is_some());
+    let response = client.response(false);
+    assert_eq!(
+        response.text().lines().next(),
+        Some("504 Gateway Timeout: continue-timeout")
+    );
+}
+
+#[test]
+fn idle_clients_do_not_make_a_stop_look_cut_short() {
+    let mut rondel = Rondel::start(&[Backend::echo("a").addr], &["--drain-timeout", "100ms"]);
+    let mut idle = rondel.connect();
+    assert_eq!(idle.ask(&get("/")).status(), 200);
+    rondel.signal(Signal::TERM);
+    assert_eq!(rondel.wait().code(), Some(0));
+}
+
+#[test]
+fn both_unspecified_addresses_can_be_listened_on_at_once() {
+    let port = Backend::nowhere().port();
+    let backend = Backend::echo("a");
+    let args = [
+        "--listen",
+        &format!("0.0.0.0:{port}"),
+        "--listen",
+        &format!("[::]:{port}"),
+        "--backend",
+        &backend.addr.to_string(),
+    ];
+    let rondel = Rondel::start_with(&args.map(str::to_owned));
+    rondel.wait_for_line(&format!("listening on [::]:{port}"));
+}
+
+#[test]
+fn a_refused_head_request_gets_no_body() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
+    let mut client = rondel.connect();
+    client.send("HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    assert!(
+        client
+            .head()
+            .is_some_and(|head| head.starts_with("HTTP/1.1 400 "))
+    );
+    client.expect_end();
+}
