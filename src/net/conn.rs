@@ -317,15 +317,10 @@ impl<S: Stream> Conn<S> {
         self.has_input() || self.readable
     }
 
-    /// Whether the end of the stream was read, or is known to come next.
-    pub fn is_ending(&self) -> bool {
-        self.ended || self.read_closed
-    }
-
     /// Whether the peer has said something that was not taken, or has gone: a read is tried only where a hint asks for it.
     /// To be asked of a connection on which nothing is due; what it said is lost.
     pub fn has_spoken(&mut self) -> bool {
-        if self.dead || self.is_ending() || self.has_input() {
+        if self.check().is_err() || self.ended || self.has_input() {
             return true;
         }
         let mut byte = [0];
