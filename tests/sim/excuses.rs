@@ -1,0 +1,219 @@
+//! Which fault may be behind which failure. Each reason word has its own causes: a failure must be paid for by a fault of
+//! the right kind, at the right time, that has not paid for another.
+
+use std::time::Duration;
+
+use crate::doors::Slam;
+use crate::faults::Fault;
+use crate::kernel::World;
+use crate::ledger::{Entry, Ledger, Outcome};
+
+/// How long what a backend says while idle may be under way.
+const OVERHEARD_MAX: Duration = Duration::from_millis(50);
+
+/// What may be behind a reason that the proxy told.
+const CAUSES: [(&str, u16, &[Fault]); 17] = [
+    ("connect-refused", 502, &[Fault::Refused]),
+    // Reset before anyone looked.
+    ("connect-refused", 502, &[Fault::Unwelcome, Fault::Restart]),
+    ("connect-unreachable", 502, &[Fault::Unreachable]),
+    ("connect-timeout", 504, &[Fault::Silent]),
+    (
+        "upstream-spoke-first",
+        502,
+        &[Fault::Unwelcome, Fault::Restart],
+    ),
+    ("out-of-resources", 503, &[Fault::Descriptors]),
+    ("upstream-closed-before-head", 502, &DEATHS),
+    ("upstream-closed-during-request", 502, &DEATHS),
+    ("reused-upstream-closed", 502, &DEATHS),
+    (
+        "bad-response-head",
+        502,
+        &[Fault::Garbage, Fault::IdleTalk, Fault::Behind],
+    ),
+    ("too-many-interim", 502, &[Fault::Garbage]),
+    ("response-timeout", 504, &[Fault::Hang, Fault::Stall]),
+    ("continue-timeout", 504, &[Fault::Hang, Fault::Stall]),
+    ("upstream-write-timeout", 504, &[Fault::Hang]),
+    ("head-timeout", 408, &[Fault::SlowHead, Fault::SlowBody]),
+    ("request-body-timeout", 408, &[Fault::SlowBody]),
+    ("request-body-slow", 408, &[Fault::SlowBody]),
+];
+
+/// Reasons that are told only after every try that there is.
+const GOES_ELSEWHERE: [&str; 4] = [
+    "connect-refused",
+    "connect-unreachable",
+    "connect-timeout",
+    "upstream-spoke-first",
+];
+
+/// Whatever ends a connection to a backend before its answer.
+const DEATHS: [Fault; 9] = [
+    Fault::Unwelcome,
+    Fault::NoHead,
+    Fault::HeadCut,
+    Fault::BodyCut,
+    Fault::Restart,
+    Fault::IdleFin,
+    Fault::IdleReset,
+    Fault::IdleTalk,
+    Fault::Behind,
+];
+
+impl Ledger {
+    /// Whether a request may have ended so.
+    pub(crate) fn is_explained(&mut self, world: &World, id: usize, outcome: &Outcome) -> bool {
+        let entry = &self.entries[id];
+        let excused = |fault| entry.excuses.contains(&fault);
+        let cut = self.cut_at.is_some_and(|at| at <= world.now);
+        let by_client = entry.excuses.iter().any(|fault| fault.is_the_clients());
+        let broken_off = entry
+            .attempts
+            .iter()
+            .any(|attempt| attempt.is_broken_off(world));
+        match outcome {
+            Outcome::Served | Outcome::Left => true,
+            Outcome::Own(status, reason) => self.is_reason_true(world, id, *status, reason),
+            Outcome::Cut => cut || by_client || broken_off || excused(Fault::BodyCut),
+            Outcome::Nothing => {
+                let no_link = excused(Fault::Drain) || excused(Fault::Aborted);
+                cut || by_client || broken_off || no_link || excused(Fault::BodyCut)
+            }
+            Outcome::Refused => excused(Fault::Drain),
+        }
+    }
+
+    /// A reset that marks a later answer on the same connection as cut short reaches back to what had not arrived of the
+    /// earlier ones.
+    pub(crate) fn excuse_for_later(&mut self, id: usize, later: &[(usize, usize)]) {
+        let broken = |entry: &Entry| {
+            entry
+                .attempts
+                .iter()
+                .any(|attempt| !attempt.faults.is_empty())
+        };
+        if later.iter().any(|&(later, _)| broken(&self.entries[later])) {
+            self.excuse(id, Fault::BodyCut);
+        }
+    }
+
+    /// Whether the proxy tells the truth; without a reason, whether one of those that go with the status is true.
+    fn is_reason_true(&mut self, world: &World, id: usize, status: u16, reason: &str) -> bool {
+        let named = |cause: &&(&str, u16, &[Fault])| {
+            cause.1 == status && (reason.is_empty() || cause.0 == reason)
+        };
+        let mut causes: Vec<(&str, u16, &[Fault])> = CAUSES.iter().filter(named).copied().collect();
+        if (status, reason) == (408, "") {
+            // What a backend said while idle came just as its connection was used again, and was passed on.
+            causes.push(("", 408, &[Fault::IdleTalk, Fault::Behind]));
+        }
+        if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
+            return true;
+        }
+        let shown = causes
+            .iter()
+            .any(|cause| self.is_shown(world, id, cause.0, cause.2));
+        shown
+            || causes.iter().any(
+                |cause| match self.price_at_doors(world, id, reason, cause.2) {
+                    Some(paid) => {
+                        // A guess must not take from another request what was its.
+                        self.doors_paid[paid] = !reason.is_empty();
+                        true
+                    }
+                    None => false,
+                },
+            )
+    }
+
+    /// Whether one of these faults is known to have met this very request.
+    fn is_shown(&self, world: &World, id: usize, reason: &str, causes: &[Fault]) -> bool {
+        let entry = &self.entries[id];
+        let due_again = entry.is_due_again(self.retries);
+        let stale = reason == "reused-upstream-closed";
+        let by_client = entry.excuses.iter().any(|fault| causes.contains(fault));
+        let by_backend = entry.attempts.iter().any(|attempt| {
+            let caused = attempt.faults.iter().any(|fault| causes.contains(fault));
+            caused && (attempt.reused || !stale) && !(due_again && attempt.is_silent_death(world))
+        });
+        // Whoever was told that a connection has ended must not send anything on it.
+        let by_loss = entry.losses.iter().any(|loss| {
+            let caused = loss.fault.is_some_and(|fault| causes.contains(&fault));
+            let spoke = matches!(loss.fault, Some(Fault::IdleTalk | Fault::Behind));
+            caused && !loss.told && (loss.reused || !stale) && !(due_again && loss.reused && !spoke)
+        });
+        by_client || by_backend || by_loss
+    }
+
+    /// Whether so many faults at the backends' doors met this request that it may have run out of tries. Says which of
+    /// them was the last one's: it explains no other failure then.
+    fn price_at_doors(
+        &mut self,
+        world: &World,
+        id: usize,
+        reason: &str,
+        causes: &[Fault],
+    ) -> Option<usize> {
+        let slams = &world.doors.slams;
+        self.doors_paid.resize(slams.len(), false);
+        let entry = &self.entries[id];
+        let met: Vec<usize> = (0..slams.len())
+            .filter(|&index| !self.doors_paid[index] && entry.may_have_met(&slams[index], world))
+            .collect();
+        let right = |&&index: &&usize| causes.contains(&slams[index].fault);
+        let known = |&&index: &&usize| slams[index].near.is_some();
+        let first = met
+            .iter()
+            .filter(right)
+            .find(known)
+            .or_else(|| met.iter().find(right))?;
+        // Whoever is out is not tried at all.
+        let tried = !(entry.attempts.is_empty() && entry.losses.is_empty());
+        let some_out = self.failures(world) >= self.failures_max;
+        let price = if tried || some_out || !GOES_ELSEWHERE.contains(&reason) {
+            1
+        } else {
+            (self.retries + 1).min(self.backends)
+        };
+        let tries = met
+            .iter()
+            .filter(|&&index| slams[index].fault != Fault::IdleTalk);
+        (tries.count().max(1) >= price).then_some(*first)
+    }
+
+    /// How many failures the backends may have been blamed for so far.
+    fn failures(&self, world: &World) -> usize {
+        let attempts = self.entries.iter().flat_map(|entry| &entry.attempts);
+        let losses: usize = self.entries.iter().map(|entry| entry.losses.len()).sum();
+        world.doors.slams.len()
+            + losses
+            + attempts
+                .filter(|attempt| !attempt.faults.is_empty())
+                .count()
+    }
+
+    fn may_all_be_out(&self, world: &World) -> bool {
+        self.take_out_last && self.failures(world) >= self.failures_max
+    }
+}
+
+impl Entry {
+    /// Whether a fault at the doors may have met this request: it is known for whom a connection was, where one was made.
+    fn may_have_met(&self, slam: &Slam, world: &World) -> bool {
+        let since = self.sent.unwrap_or_default();
+        match slam.near {
+            None if slam.fault == Fault::IdleTalk => slam.at + OVERHEARD_MAX >= since,
+            None => slam.at >= since,
+            Some(near) => {
+                slam.at >= since && self.far.is_some() && world.socks[near.0].client == self.far
+            }
+        }
+    }
+
+    /// Whether it was tried once only, and should be tried again when that came to nothing by the connection's death.
+    fn is_due_again(&self, retries: usize) -> bool {
+        retries > 0 && self.attempts.len() + self.losses.len() == 1 && self.is_repeatable()
+    }
+}

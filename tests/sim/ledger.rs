@@ -1,0 +1,271 @@
+//! What became of every request, and whether that may be.
+//!
+//! A request ends at its client in one of a few ways ([`Outcome`]). Whatever is not the planned answer, byte for byte, must
+//! be paid for by a fault that the simulation injected: a failure that nobody caused is a bug of the proxy.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::exchange::Exchange;
+use crate::faults::Fault;
+use crate::kernel::{Loss, World};
+use crate::plan::Plan;
+use crate::sock::SockId;
+
+/// How a request ended at its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The planned answer came, every byte of it.
+    Served,
+    /// The proxy answered itself, for a reason; none is told where there is no body.
+    Own(u16, String),
+    /// An answer began and was cut short, and the client could tell.
+    Cut,
+    /// The connection was closed without an answer.
+    Nothing,
+    /// No connection could be made.
+    Refused,
+    /// The client did not wait for the answer.
+    Left,
+}
+
+/// One time that a backend got the head of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) sock: SockId,
+    /// Whether the connection had carried requests before.
+    pub(crate) reused: bool,
+    /// How many bytes of earlier answers had arrived on the connection.
+    before: usize,
+    /// What the backend did wrong.
+    pub(crate) faults: Vec<Fault>,
+    /// Whether the backend closed without an answer's end.
+    pub(crate) died: bool,
+    /// What came through the tunnel.
+    pub(crate) tunneled: Vec<u8>,
+}
+
+impl Attempt {
+    /// Whether anything of an answer has arrived at the proxy.
+    pub(crate) fn is_answered(&self, world: &World) -> bool {
+        world.delivered(self.sock) > self.before
+    }
+
+    /// Whether the proxy cannot know more than that a connection that it used before has ended.
+    pub(crate) fn is_silent_death(&self, world: &World) -> bool {
+        self.died && self.reused && !self.is_answered(world)
+    }
+
+    /// Whether the backend broke it after the answer had begun.
+    pub(crate) fn is_broken_off(&self, world: &World) -> bool {
+        !self.faults.is_empty() && self.is_answered(world)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) exchange: Exchange,
+    /// When the client began to send it.
+    pub(crate) sent: Option<Duration>,
+    /// The proxy's end of the connection that it was sent on last.
+    pub(crate) far: Option<SockId>,
+    /// What was done wrong around it, other than by backends.
+    pub(crate) excuses: Vec<Fault>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) losses: Vec<Loss>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// Every request of a run.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) entries: Vec<Entry>,
+    /// How many requests each backend got.
+    shares: Vec<usize>,
+    /// How often each reason word was told to a client.
+    pub(crate) reasons: BTreeMap<String, usize>,
+    /// How many of the faults at the backends' doors explained a failure already.
+    pub(crate) doors_paid: Vec<bool>,
+    pub(crate) retries: usize,
+    pub(crate) backends: usize,
+    pub(crate) failures_max: usize,
+    pub(crate) take_out_last: bool,
+    /// When what still runs is cut short.
+    pub(crate) cut_at: Option<Duration>,
+}
+
+impl Ledger {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let limits = &plan.config.limits;
+        Self {
+            entries: Vec::new(),
+            shares: vec![0; plan.config.backends.len()],
+            reasons: BTreeMap::new(),
+            doors_paid: Vec::new(),
+            retries: usize::from(limits.retries),
+            backends: plan.config.backends.len(),
+            failures_max: usize::try_from(limits.failures_max).expect("small"),
+            take_out_last: limits.take_out_last,
+            cut_at: plan.drain_at.map(|at| at + plan.config.timeouts.drain),
+        }
+    }
+
+    pub(crate) fn add(&mut self, exchange: Exchange) {
+        assert_eq!(exchange.id, self.entries.len(), "ids count up");
+        let entry = Entry {
+            exchange,
+            sent: None,
+            far: None,
+            excuses: Vec::new(),
+            attempts: Vec::new(),
+            losses: Vec::new(),
+            outcome: None,
+        };
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn exchange(&self, id: usize) -> &Exchange {
+        &self.entries[id].exchange
+    }
+
+    /// A client begins to send a request: for the first time, or again because nobody ever looked at it.
+    pub(crate) fn begin(&mut self, id: usize, now: Duration, far: Option<SockId>) {
+        let entry = &mut self.entries[id];
+        assert!(
+            entry.attempts.is_empty(),
+            "request {id} went to a backend although its client had been told to go"
+        );
+        entry.sent = entry.sent.or(Some(now));
+        entry.far = far;
+    }
+
+    pub(crate) fn has_reached_a_backend(&self, id: usize) -> bool {
+        !self.entries[id].attempts.is_empty()
+    }
+
+    pub(crate) fn excuse(&mut self, id: usize, fault: Fault) {
+        self.entries[id].excuses.push(fault);
+    }
+
+    /// A backend has the head of a request. Says which attempt it is.
+    pub(crate) fn arrive(
+        &mut self,
+        world: &World,
+        id: usize,
+        backend: usize,
+        sock: SockId,
+    ) -> usize {
+        self.shares[backend] += 1;
+        let (before, reused) = (world.delivered(sock), world.socks[sock.0].served > 0);
+        let entry = &mut self.entries[id];
+        assert!(entry.sent.is_some(), "request {id} came before it was sent");
+        entry.attempts.push(Attempt {
+            sock,
+            reused,
+            before,
+            faults: Vec::new(),
+            died: false,
+            tunneled: Vec::new(),
+        });
+        entry.attempts.len() - 1
+    }
+
+    pub(crate) fn attempt(&mut self, id: usize, attempt: usize) -> &mut Attempt {
+        &mut self.entries[id].attempts[attempt]
+    }
+
+    /// Notes what the proxy sent to connections that were gone.
+    pub(crate) fn take_losses(&mut self, world: &mut World) {
+        for loss in world.losses.drain(..) {
+            self.entries[loss.id].losses.push(loss);
+        }
+    }
+
+    /// A request has ended at its client.
+    pub(crate) fn finish(&mut self, world: &mut World, id: usize, outcome: Outcome) {
+        self.take_losses(world);
+        world.note("client: request {} has ended", [id, 0, 0]);
+        let explained = self.is_explained(world, id, &outcome);
+        let entry = &mut self.entries[id];
+        assert!(
+            explained,
+            "request {id} ended with {outcome:?}, which no injected fault explains:\n{entry:#?}"
+        );
+        assert!(entry.outcome.is_none(), "request {id} ended twice");
+        if let Outcome::Own(_, reason) = &outcome {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+        }
+        entry.outcome = Some(outcome);
+    }
+
+    /// Every request has ended, none was sent twice without need, and, where nothing went wrong, all backends had
+    /// their share.
+    pub(crate) fn close(&mut self, world: &mut World, faultless: bool) {
+        self.take_losses(world);
+        for (id, entry) in self.entries.iter().enumerate() {
+            assert!(
+                entry.outcome.is_some(),
+                "request {id} has not ended: {entry:#?}"
+            );
+            assert!(
+                entry.repeats_are_allowed(world),
+                "request {id} was sent again although it must not be: {entry:#?}"
+            );
+            assert!(
+                !faultless || entry.attempts.len() <= 1,
+                "request {id} was sent twice: {entry:#?}"
+            );
+            assert!(
+                entry.is_tunneled(),
+                "something was lost in the tunnel: {entry:#?}"
+            );
+        }
+        let (least, most) = (self.shares.iter().min(), self.shares.iter().max());
+        let even = least
+            .zip(most)
+            .is_some_and(|(least, most)| most - least <= 1);
+        assert!(!faultless || even, "uneven shares: {:?}", self.shares);
+    }
+
+    pub(crate) fn served(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| entry.outcome == Some(Outcome::Served))
+            .count()
+    }
+}
+
+impl Entry {
+    /// Whether all tunnel bytes came through, or only the first ones and something went wrong.
+    fn is_tunneled(&self) -> bool {
+        let sent = self.exchange.tunnel_bytes();
+        let smooth = self.excuses.is_empty()
+            && self.outcome == Some(Outcome::Served)
+            && self.exchange.tunnels();
+        self.attempts.iter().all(|attempt| {
+            sent.starts_with(&attempt.tunneled)
+                && (!smooth || !attempt.faults.is_empty() || attempt.tunneled == sent)
+        })
+    }
+
+    /// Whether it may be sent again, and surely can: nothing of it but its head.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.exchange.is_idempotent() && self.exchange.body_bytes == 0 && !self.exchange.upgrade
+    }
+
+    /// Whatever reached a backend or was given to a connection may be repeated once, and only when the connection had
+    /// been used before and died without an answer, and the method is idempotent.
+    fn repeats_are_allowed(&self, world: &World) -> bool {
+        let sent = self.losses.iter().filter(|loss| loss.sent);
+        let total = self.attempts.len() + sent.clone().count();
+        if total <= 1 {
+            return true;
+        }
+        let dead = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.is_silent_death(world));
+        let deaths = dead.count() + sent.filter(|loss| loss.reused).count();
+        total == 2 && deaths >= 1 && self.exchange.is_idempotent()
+    }
+}

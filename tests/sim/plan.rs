@@ -1,0 +1,224 @@
+//! What a seed draws before anything happens: the network, the configuration, the crowd, and what may go wrong.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
+
+use crate::faults::{Fault, Faults};
+use crate::rng::Rng;
+use crate::sock::Profile;
+
+/// The plan of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) config: Config,
+    pub(crate) faults: Faults,
+    pub(crate) profile: Profile,
+    pub(crate) clients: usize,
+    /// Most requests that a client has to make.
+    pub(crate) requests_max: usize,
+    /// Clients start within this time.
+    pub(crate) start_max: Duration,
+    /// Longest pause that nobody may complain about.
+    pub(crate) think_max: Duration,
+    pub(crate) body_max: usize,
+    /// How many requests in a thousand are of HTTP/1.0, ask for a tunnel, expect 100, are answered early.
+    pub(crate) http10: usize,
+    pub(crate) upgrades: usize,
+    pub(crate) expects: usize,
+    pub(crate) early: usize,
+    /// How many clients in a thousand send requests without waiting for answers.
+    pub(crate) pipelines: usize,
+    /// Whether the proxy is told of things that did not happen. Only in half the seeds: with them they prove that looking
+    /// is safe, without them that nobody lives on being told.
+    pub(crate) spurious: bool,
+    /// Whether events come in any order.
+    pub(crate) shuffled: bool,
+    /// Most events told at once.
+    pub(crate) batch_max: usize,
+    /// How long a tick takes at most.
+    pub(crate) tick_max: Duration,
+    /// Descriptors that there are.
+    pub(crate) descriptors_max: usize,
+    pub(crate) drain_at: Option<Duration>,
+}
+
+/// Size classes: window from and to, largest body, most clients, longest latency in microseconds.
+const SIZES: [(usize, usize, usize, usize, u64); 7] = [
+    (4, 24, 60, 6, 400),
+    (16, 200, 600, 20, 2000),
+    (300, 4000, 6000, 60, 5000),
+    (2000, 4000, 100, 200, 1000),
+    (300, 4000, 6000, 60, 5000),
+    (4000, 64_000, 100_000, 20, 5000),
+    (60_000, 400_000, 900_000, 5, 5000),
+];
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let faults = if rng.chance(250) {
+            Faults::default()
+        } else {
+            Faults::draw(rng)
+        };
+        Self::with_faults(faults, rng)
+    }
+
+    pub(crate) fn with_faults(faults: Faults, rng: &mut Rng) -> Self {
+        let (window_min, window_max, body_max, clients_max, latency_max) = rng.pick(&SIZES);
+        let latency = Duration::from_micros(rng.pick(&[10, 200, latency_max.max(200)]));
+        let mut often = |permille| {
+            if rng.chance(400) {
+                0
+            } else {
+                rng.between(1, permille)
+            }
+        };
+        let (http10, upgrades, expects, early) = (often(500), often(200), often(500), often(300));
+        let (pipelines, short_writes) = (often(800), often(500));
+        let listeners = rng.between(1, 2);
+        let drains = faults.can(Fault::Drain);
+        let drain_max = Duration::from_millis(rng.pick(&[5, 100, 1000, 5000]));
+        Self {
+            config: config(rng, listeners, window_max),
+            profile: Profile {
+                latency: (Duration::ZERO, latency),
+                window: (window_min, window_max),
+                segment: rng.scaled(1, 16_000),
+                short_writes,
+                purges: rng.chance(500),
+            },
+            clients: rng.between(1, clients_max),
+            requests_max: rng.between(1, 8),
+            start_max: Duration::from_millis(rng.pick(&[0, 1, 50, 500])),
+            think_max: Duration::from_millis(rng.pick(&[0, 1, 30])),
+            body_max,
+            http10,
+            upgrades,
+            expects,
+            early,
+            pipelines,
+            spurious: rng.chance(500),
+            shuffled: rng.chance(300),
+            batch_max: rng.pick(&[1, 2, 16, 1024]),
+            tick_max: Duration::from_micros(rng.pick(&[0, 50, 1000])),
+            descriptors_max: if faults.can(Fault::Descriptors) {
+                listeners + rng.between(3, 14)
+            } else {
+                usize::MAX
+            },
+            drain_at: drains.then(|| rng.duration(Duration::ZERO, drain_max)),
+            faults,
+        }
+    }
+
+    /// Whether nothing goes wrong in this run.
+    pub(crate) fn is_faultless(&self) -> bool {
+        Fault::ALL.into_iter().all(|fault| !self.faults.can(fault))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            config, profile, ..
+        } = self;
+        writeln!(f, "  faults: {}", self.faults)?;
+        writeln!(
+            f,
+            "  {} clients, {} backends, {} listeners",
+            self.clients,
+            config.backends.len(),
+            config.listen.len()
+        )?;
+        writeln!(
+            f,
+            "  {:?}\n  {:?}\n  {profile:?}",
+            config.timeouts, config.limits
+        )?;
+        writeln!(
+            f,
+            "  spurious {}, shuffled {}, batch {}",
+            self.spurious, self.shuffled, self.batch_max
+        )?;
+        write!(
+            f,
+            "  body_max {}, think_max {:?}, ",
+            self.body_max, self.think_max
+        )?;
+        write!(
+            f,
+            "descriptors {}, drain {:?}",
+            self.descriptors_max, self.drain_at
+        )
+    }
+}
+
+fn config(rng: &mut Rng, listeners: usize, window_max: usize) -> Config {
+    let backends = rng.between(1, 4);
+    let addrs_max = rng.pick(&[1, 1, 2]);
+    let listen = (0..listeners)
+        .map(|index| SocketAddr::from((Ipv4Addr::LOCALHOST, port(8000, index))))
+        .collect();
+    let backends = (0..backends).map(|index| Backend {
+        name: format!("b{index}"),
+        addrs: (0..rng.between(1, addrs_max))
+            .map(|extra| backend_addr(index, extra))
+            .collect(),
+    });
+    Config {
+        listen,
+        backends: backends.collect(),
+        timeouts: timeouts(rng),
+        limits: Limits {
+            sessions_max: rng.pick(&[1, 2, 3, 10, 10_000, 10_000]),
+            idle_per_backend_max: rng.pick(&[0, 1, 2, 1024, 1024]),
+            retries: rng.pick(&[0, 1, 2, 2]),
+            body_rate_min: if window_max < 1000 {
+                0
+            } else {
+                rng.pick(&[0, 64])
+            },
+            failures_max: rng.pick(&[1, 2, 3, 3]),
+            take_out_last: rng.chance(300),
+        },
+        forwarding: Forwarding {
+            forwarded: rng.chance(200),
+            ..Forwarding::default()
+        },
+    }
+}
+
+/// Either the defaults, or so short that whoever stalls is found out; always much longer than any pause that is none.
+fn timeouts(rng: &mut Rng) -> Timeouts {
+    let usual = Timeouts::default();
+    let mut short = |timeout| {
+        if rng.chance(500) {
+            timeout
+        } else {
+            Duration::from_millis(rng.pick(&[1500, 2000, 4000]))
+        }
+    };
+    Timeouts {
+        connect: short(usual.connect),
+        head: short(usual.head),
+        response: short(usual.response),
+        body: short(usual.body),
+        client_idle: short(usual.client_idle),
+        upstream_idle: short(usual.upstream_idle).min(Duration::from_secs(30)),
+        tunnel: short(usual.tunnel),
+        linger: short(usual.linger),
+        drain: short(usual.drain),
+    }
+}
+
+fn port(base: u16, index: usize) -> u16 {
+    base + u16::try_from(index).expect("few")
+}
+
+fn backend_addr(backend: usize, extra: usize) -> SocketAddr {
+    let last = u8::try_from(backend).expect("few");
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), port(3000, extra)))
+}

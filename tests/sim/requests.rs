@@ -1,0 +1,90 @@
+//! Whether a request is the one that the client sent, told on.
+
+use rondel::config::Config;
+
+use crate::clients::Client;
+use crate::exchange::{Coding, Exchange};
+use crate::reader::{Ending, Message};
+
+/// Compares a request's head with what the client sent, and says how its body ends.
+pub(crate) fn judge_head(
+    message: &Message,
+    exchange: &Exchange,
+    config: &Config,
+) -> Result<Ending, String> {
+    let line = format!("{} {} HTTP/1.1", exchange.method, exchange.target());
+    if message.start != line {
+        return Err(format!("{:?} instead of {line:?}", message.start));
+    }
+    let host = exchange.host();
+    expect(message, "host", Some(&host))?;
+    expect(message, "x-mark", Some(&exchange.id.to_string()))?;
+    for gone in ["x-hop", "keep-alive", "proxy-connection", "x-real-ip"] {
+        expect(message, gone, None)?;
+    }
+    if message.lists("connection", "x-hop") {
+        return Err("a hop-by-hop field is named".to_owned());
+    }
+    forwarding(message, exchange, config)?;
+    expect(message, "upgrade", exchange.upgrade.then_some("echo"))?;
+    expect(message, "te", exchange.trailers.then_some("trailers"))?;
+    let option = |name: &str| message.lists("connection", name);
+    if option("upgrade") != exchange.upgrade || option("te") != exchange.trailers {
+        return Err(format!(
+            "Connection: {:?}",
+            message.all("connection").collect::<Vec<_>>()
+        ));
+    }
+    expect(
+        message,
+        "expect",
+        exchange.expects.then_some("100-continue"),
+    )?;
+    let ending = match exchange.coding {
+        Coding::Length => Some(Ending::Length(exchange.body_bytes)),
+        Coding::Chunked => Some(Ending::Chunked),
+        Coding::Bare | Coding::UntilClose => None,
+    };
+    let framing = message.framing()?;
+    if framing != ending {
+        return Err(format!("framing {framing:?} instead of {ending:?}"));
+    }
+    Ok(framing.unwrap_or(Ending::Length(0)))
+}
+
+/// The fields that tell where the request comes from: each once, and none from a client that is not trusted.
+fn forwarding(message: &Message, exchange: &Exchange, config: &Config) -> Result<(), String> {
+    let addr = Client::addr(exchange.client).ip().to_string();
+    expect(message, "x-forwarded-for", Some(&addr))?;
+    expect(message, "x-forwarded-proto", Some("http"))?;
+    expect(message, "x-forwarded-host", Some(&exchange.host()))?;
+    if message.one("forwarded")?.is_some() != config.forwarding.forwarded {
+        return Err(format!("Forwarded: {:?}", message.one("forwarded")));
+    }
+    let version = if exchange.http10 { "1.0" } else { "1.1" };
+    let via = message.all("via").collect::<Vec<_>>().join(", ");
+    let before = if exchange.spoofs {
+        "1.1 elsewhere, "
+    } else {
+        ""
+    };
+    if via != format!("{before}{version} rondel") {
+        return Err(format!("Via: {via}"));
+    }
+    match message.one("x-request-id")? {
+        Some(id) if exchange.spoofs && id != format!("own-{}", exchange.id) => {
+            Err(format!("X-Request-Id: {id}"))
+        }
+        Some(id) if !id.is_empty() => Ok(()),
+        other => Err(format!("X-Request-Id: {other:?}")),
+    }
+}
+
+fn expect(message: &Message, name: &str, value: Option<&str>) -> Result<(), String> {
+    let found = message.one(name)?;
+    if found == value {
+        Ok(())
+    } else {
+        Err(format!("{name} is {found:?} instead of {value:?}"))
+    }
+}

@@ -1,0 +1,429 @@
+//! One run: the world and the proxy take turns until nothing is left to happen.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rondel::net::stream::{Owner, Readiness};
+use rondel::proxy::{Now, Proxy};
+
+use crate::agenda::Due;
+use crate::backends::Backend;
+use crate::clients::Client;
+use crate::descriptors::Descriptors;
+use crate::exchange::Exchange;
+use crate::faults::Fault;
+use crate::kernel::World;
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::sock::Peer;
+use crate::stream::SimNet;
+
+/// Connections that the proxy may accept in one tick.
+const ACCEPTS_MAX: usize = 64;
+/// Ticks in one simulated second in which nothing happens and nothing is done.
+const FRUITLESS_TICKS_MAX: usize = 200;
+/// Ticks in a row in which the proxy could not wait, and did nothing.
+const SPINS_MAX: usize = 3;
+const TICKS_MAX: u64 = 2_000_000;
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) clients: usize,
+    pub(crate) requests: usize,
+    pub(crate) served: usize,
+    pub(crate) ticks: u64,
+    pub(crate) faults: Vec<(Fault, usize)>,
+    pub(crate) reasons: Vec<(String, usize)>,
+}
+
+/// Runs a seed.
+pub(crate) fn run(seed: u64, base: Instant) -> Totals {
+    let mut rng = Rng::new(seed);
+    let plan = Plan::draw(&mut rng);
+    run_plan(seed, &plan, rng, base)
+}
+
+/// Runs a plan; when it fails, tells the seed, the plan and what happened last.
+pub(crate) fn run_plan(seed: u64, plan: &Plan, mut rng: Rng, base: Instant) -> Totals {
+    let descriptors = Descriptors::new(plan.descriptors_max);
+    let world = World::new(
+        rng.fork(),
+        plan.faults.clone(),
+        plan.profile.clone(),
+        descriptors,
+    );
+    let world = Rc::new(RefCell::new(world));
+    let run = AssertUnwindSafe(|| Sim::new(plan, &mut rng, Rc::clone(&world), base).run());
+    let Ok(totals) = catch_unwind(run) else {
+        if let Ok(world) = world.try_borrow() {
+            eprintln!("seed {seed}, what happened last:\n{}", world.trace);
+            eprintln!("seed {seed}:\n{plan}\n  done: {}", world.faults);
+        }
+        panic!("seed {seed} failed; SEED={seed} cargo test --test sim replays it");
+    };
+    totals
+}
+
+struct Sim<'a> {
+    plan: &'a Plan,
+    world: Rc<RefCell<World>>,
+    proxy: Proxy<SimNet>,
+    clients: Vec<Client>,
+    backends: Vec<Backend>,
+    ledger: Ledger,
+    rng: Rng,
+    base: Instant,
+    drain_asked: bool,
+    drained_at: Option<Duration>,
+    ticks: u64,
+    /// Ticks in a row in which the proxy was in a hurry and did nothing.
+    spins: usize,
+    /// Since when fruitless ticks are counted, and how many.
+    fruitless: (Duration, usize),
+}
+
+impl<'a> Sim<'a> {
+    fn new(plan: &'a Plan, rng: &mut Rng, world: Rc<RefCell<World>>, base: Instant) -> Self {
+        let mut ledger = Ledger::new(plan);
+        let mut clients = Vec::new();
+        let mut guard = world.borrow_mut();
+        for _ in &plan.config.listen {
+            guard.listen();
+        }
+        for backend in &plan.config.backends {
+            guard.settle(backend.addrs.clone());
+        }
+        for index in 0..plan.clients {
+            let mut todo = VecDeque::new();
+            let requests = if rng.chance(50) {
+                0
+            } else {
+                rng.between(1, plan.requests_max)
+            };
+            for _ in 0..requests {
+                let id = ledger.entries.len();
+                ledger.add(Exchange::draw(id, index, plan, rng));
+                todo.push_back(id);
+            }
+            clients.push(Client::new(index, plan, todo, &mut guard));
+            let at = rng.duration(Duration::ZERO, plan.start_max);
+            guard.plan(at, Due::Wake(Peer::Client(index)));
+        }
+        plan_scenes(plan, &mut guard);
+        drop(guard);
+        let net = SimNet {
+            world: Rc::clone(&world),
+        };
+        let now = Now {
+            instant: base,
+            wall: wall(Duration::ZERO),
+        };
+        Self {
+            plan,
+            proxy: Proxy::new(net, &plan.config, &plan.config.listen, now),
+            world,
+            clients,
+            backends: (0..plan.config.backends.len()).map(Backend::new).collect(),
+            ledger,
+            rng: rng.fork(),
+            base,
+            drain_asked: false,
+            drained_at: None,
+            ticks: 0,
+            spins: 0,
+            fruitless: (Duration::ZERO, 0),
+        }
+    }
+
+    fn run(mut self) -> Totals {
+        let mut wait = Some(Duration::ZERO);
+        while self.skip_ahead(wait.map(|wait| self.now() + wait)) {
+            self.tick(wait == Some(Duration::ZERO));
+            if self.proxy.is_finished() {
+                break;
+            }
+            wait = self.proxy.wait(self.base + self.now());
+        }
+        self.close()
+    }
+
+    fn now(&self) -> Duration {
+        self.world.borrow().now
+    }
+
+    /// Lets the world go on until the proxy has an event or its time has come; false when nothing more will happen.
+    fn skip_ahead(&mut self, wake_at: Option<Duration>) -> bool {
+        let late = self.rng.duration(Duration::ZERO, self.plan.tick_max);
+        loop {
+            self.run_scripts();
+            let mut world = self.world.borrow_mut();
+            if world.descriptors.has_ready() || self.drain_asked {
+                let until = world.now + late;
+                drop(world);
+                self.pass(until);
+                return true;
+            }
+            match (world.next_at(), wake_at) {
+                (None, None) => return false,
+                (Some(next), wake_at) if wake_at.is_none_or(|at| next <= at) => {
+                    let stepped = world.step(next);
+                    assert!(stepped, "its time has come");
+                }
+                (_, Some(at)) => {
+                    let until = world.now.max(at) + late;
+                    drop(world);
+                    self.pass(until);
+                    return true;
+                }
+                (Some(_), None) => {}
+            }
+        }
+    }
+
+    /// Time passes, whatever happens.
+    fn pass(&mut self, until: Duration) {
+        while self.world.borrow_mut().step(until) {
+            self.run_scripts();
+        }
+        let mut world = self.world.borrow_mut();
+        world.now = world.now.max(until);
+    }
+
+    fn run_scripts(&mut self) {
+        let mut guard = self.world.borrow_mut();
+        let world = &mut *guard;
+        while let Some(peer) = world.wakes.pop_front() {
+            match peer {
+                Peer::Client(index) => self.clients[index].run(self.plan, world, &mut self.ledger),
+                Peer::Backend(index, sock) => {
+                    self.backends[index].run(sock, self.plan, world, &mut self.ledger)
+                }
+                Peer::Scene(0) => self.drain_asked = true,
+                Peer::Scene(scene) if scene % 2 == 1 => {
+                    self.backends[scene / 2].die(world, &mut self.ledger)
+                }
+                Peer::Scene(scene) => world.set_down(scene / 2 - 1, false),
+            }
+        }
+    }
+
+    fn tick(&mut self, hurried: bool) {
+        self.ticks += 1;
+        assert!(self.ticks < TICKS_MAX, "the run does not end");
+        let mut events = self.harvest();
+        let eventful = !events.is_empty();
+        if self.plan.spurious && self.rng.chance(200) {
+            self.invent(&mut events);
+        }
+        let before = {
+            let mut world = self.world.borrow_mut();
+            world.tick = self.ticks;
+            world.accepts = 0;
+            world.progress
+        };
+        for &(owner, hint) in &events {
+            self.proxy.notify(owner, hint);
+        }
+        let now = Now {
+            instant: self.base + self.now(),
+            wall: wall(self.now()),
+        };
+        if std::mem::take(&mut self.drain_asked) {
+            self.drain(now);
+        }
+        self.proxy.tick(now);
+        let progress = self.world.borrow().progress != before;
+        self.check(hurried, eventful || !events.is_empty(), progress);
+    }
+
+    /// What epoll tells at once.
+    fn harvest(&mut self) -> Vec<(Owner, Readiness)> {
+        let mut world = self.world.borrow_mut();
+        if self.plan.shuffled {
+            world.descriptors.shuffle(&mut self.rng);
+        }
+        let mut events = Vec::new();
+        while events.len() < self.plan.batch_max
+            && let Some((owner, flags)) = world.harvest()
+        {
+            events.push((owner, flags));
+        }
+        events
+    }
+
+    /// Events of nothing, for owners that exist and for others.
+    fn invent(&mut self, events: &mut Vec<(Owner, Readiness)>) {
+        for _ in 0..self.rng.between(1, 4) {
+            let key = self.rng.below(self.plan.clients + 2);
+            let any = self.rng.pick(&[
+                Owner::Client(key),
+                Owner::Upstream(key),
+                Owner::Idle(key),
+                Owner::Listener(key),
+            ]);
+            let owners: Vec<Owner> = self.world.borrow().descriptors.owners().collect();
+            let owner = if owners.is_empty() || self.rng.chance(300) {
+                any
+            } else {
+                self.rng.pick(&owners)
+            };
+            let hint = Readiness {
+                readable: self.rng.chance(500),
+                writable: self.rng.chance(500),
+                read_closed: self.rng.chance(200),
+                dead: self.rng.chance(200),
+            };
+            events.insert(self.rng.below(events.len() + 1), (owner, hint));
+        }
+    }
+
+    fn drain(&mut self, now: Now) {
+        let mut world = self.world.borrow_mut();
+        world.note("the proxy is told to stop", [0; 3]);
+        world.faults.done(Fault::Drain);
+        for client in &self.clients {
+            client.drain(&world, &mut self.ledger);
+        }
+        self.drained_at = Some(world.now);
+        drop(world);
+        self.proxy.drain(now);
+    }
+
+    /// What must be true after every tick.
+    fn check(&mut self, hurried: bool, eventful: bool, progress: bool) {
+        let counts = self.proxy.counts();
+        assert_eq!(
+            counts.reminders, counts.sessions,
+            "one reminder for each session"
+        );
+        let world = self.world.borrow();
+        assert!(
+            world.accepts <= ACCEPTS_MAX || self.drained_at.is_some(),
+            "{} accepted in one tick",
+            world.accepts
+        );
+        let most = 2 * counts.sessions + counts.idle_upstreams;
+        assert!(
+            world.descriptors.open_socks().count() <= most,
+            "{} descriptors are open, {counts:?}",
+            world.descriptors.open_socks().count()
+        );
+        let idle_max = self
+            .plan
+            .config
+            .limits
+            .idle_per_backend_max
+            .saturating_mul(self.backends.len());
+        assert!(
+            counts.idle_upstreams <= idle_max,
+            "too many idle upstreams: {counts:?}"
+        );
+        assert!(
+            counts.sessions <= self.plan.config.limits.sessions_max,
+            "too many sessions: {counts:?}"
+        );
+        let overdue = world.told_gone_before(world.now.saturating_sub(Duration::from_secs(1)));
+        assert!(
+            overdue.is_none(),
+            "the client of {overdue:?} is gone, and the session goes on"
+        );
+        let fruitless = !eventful && !progress;
+        self.spins = if fruitless && hurried {
+            self.spins + 1
+        } else {
+            0
+        };
+        assert!(
+            self.spins <= SPINS_MAX,
+            "it is in a hurry again and again, and does nothing: {counts:?}"
+        );
+        let (since, count) = self.fruitless;
+        self.fruitless = match world.now.saturating_sub(since) > Duration::from_secs(1) {
+            true => (world.now, 0),
+            false => (since, count + usize::from(fruitless)),
+        };
+        assert!(
+            self.fruitless.1 <= FRUITLESS_TICKS_MAX,
+            "busy: so many ticks in a second for nothing"
+        );
+        if let Some(at) = self.drained_at {
+            let end = at + self.plan.config.timeouts.drain + 2 * self.plan.tick_max;
+            assert!(
+                world.now <= end || self.proxy.is_finished(),
+                "it was told to stop and goes on: {counts:?}"
+            );
+        }
+    }
+
+    /// Nothing more will happen, or the proxy has stopped: everything must have come to its end.
+    fn close(mut self) -> Totals {
+        let counts = self.proxy.counts();
+        let rest = (counts.sessions, counts.reminders, counts.held_bytes);
+        assert_eq!(rest, (0, 0, 0), "something is left: {counts:?}");
+        if self.drained_at.is_none() {
+            assert_eq!(counts.idle_upstreams, 0, "idle upstreams are left");
+            assert_eq!(
+                self.world.borrow().descriptors.open_socks().count(),
+                0,
+                "descriptors are left"
+            );
+        }
+        let wait = self.proxy.wait(self.base + self.now());
+        assert!(
+            wait.is_none() || self.drained_at.is_some(),
+            "it waits for nothing: {wait:?}"
+        );
+        // What the world still does to clients after the proxy has gone.
+        self.pass(Duration::from_secs(1_000_000));
+        for (index, client) in self.clients.iter().enumerate() {
+            assert!(client.done, "client {index} has not come to its end");
+        }
+        let mut world = self.world.borrow_mut();
+        self.ledger.close(&mut world, self.plan.is_faultless());
+        Totals {
+            clients: self.clients.len(),
+            requests: self.ledger.entries.len(),
+            served: self.ledger.served(),
+            ticks: self.ticks,
+            faults: Fault::ALL
+                .into_iter()
+                .map(|fault| (fault, world.faults.count(fault)))
+                .collect(),
+            reasons: std::mem::take(&mut self.ledger.reasons)
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// When the proxy is told to stop, and when backends die and return.
+fn plan_scenes(plan: &Plan, world: &mut World) {
+    if let Some(at) = plan.drain_at {
+        world.plan(at, Due::Wake(Peer::Scene(0)));
+    }
+    for backend in 0..plan.config.backends.len() {
+        let mut at = Duration::ZERO;
+        for _ in 0..3 {
+            if world.faults.can(Fault::Restart) && world.rng.chance(300) {
+                at += world
+                    .rng
+                    .duration(Duration::ZERO, Duration::from_millis(300));
+                world.plan(at, Due::Wake(Peer::Scene(1 + 2 * backend)));
+                at += world
+                    .rng
+                    .duration(Duration::ZERO, Duration::from_millis(300));
+                world.plan(at, Due::Wake(Peer::Scene(2 + 2 * backend)));
+            }
+        }
+    }
+}
+
+/// The wall clock: a quiet evening in 2026.
+fn wall(now: Duration) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000) + now
+}

@@ -1,0 +1,139 @@
+//! One socket of the fake kernel.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::faults::Fault;
+
+pub(crate) const EPIPE: i32 = 32;
+pub(crate) const ECONNRESET: i32 = 104;
+pub(crate) const ENOTCONN: i32 = 107;
+
+/// A socket; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SockId(pub(crate) usize);
+
+/// Who is run when something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Client(usize),
+    /// A backend, and which of its connections.
+    Backend(usize, SockId),
+    /// The scene shifter: drain, backends that die and return.
+    Scene(usize),
+}
+
+/// Where a socket lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the proxy, with this descriptor.
+    Proxy(usize),
+    Script(Peer),
+    /// In a listener's queue.
+    Nowhere,
+}
+
+/// How the network of a seed is.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) latency: (Duration, Duration),
+    pub(crate) window: (usize, usize),
+    /// The usual size of what arrives at once, in bytes.
+    pub(crate) segment: usize,
+    /// How often a write is short without need, in a thousand.
+    pub(crate) short_writes: usize,
+    /// Whether scripted peers lose what they have not read when a reset arrives.
+    pub(crate) purges: bool,
+}
+
+/// What is under way to a socket.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Bytes(Vec<u8>),
+    Fin,
+    Rst,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sock {
+    pub(crate) home: Home,
+    pub(crate) peer: Option<SockId>,
+    /// The client's connection that the proxy's connection to a backend is for.
+    pub(crate) client: Option<SockId>,
+    /// The address of a client, at the proxy's end.
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) accepted_at: Option<Duration>,
+    pub(crate) connecting: bool,
+    pub(crate) inbox: VecDeque<u8>,
+    pub(crate) wire: VecDeque<Segment>,
+    pub(crate) wire_bytes: usize,
+    pub(crate) wire_last: Duration,
+    window: usize,
+    pub(crate) fin_in: bool,
+    /// Our sending side is shut.
+    pub(crate) shut: bool,
+    /// The connection is gone: a reset was sent or arrived, or there never was one.
+    pub(crate) reset: bool,
+    pub(crate) error: Option<i32>,
+    pub(crate) closed: bool,
+    pub(crate) reset_on_close: bool,
+    pub(crate) nospace: bool,
+    pub(crate) space_due: bool,
+    /// Bytes that ever arrived.
+    pub(crate) arrived: usize,
+    /// Requests that its script has begun to read.
+    pub(crate) served: usize,
+    /// When the proxy was told, by an event, that the connection had ended.
+    pub(crate) told_at: Option<Duration>,
+    /// When the proxy was told that the connection is gone in both directions.
+    pub(crate) told_gone_at: Option<Duration>,
+    /// The injected fault that ended it.
+    pub(crate) fault: Option<Fault>,
+    /// What the proxy sent here and no script ever read.
+    pub(crate) lost: Vec<u8>,
+    pub(crate) tick: (u64, usize),
+}
+
+impl Sock {
+    pub(crate) fn new(home: Home, peer: Option<SockId>, window: usize) -> Self {
+        Self {
+            home,
+            peer,
+            client: None,
+            remote: None,
+            accepted_at: None,
+            connecting: false,
+            inbox: VecDeque::new(),
+            wire: VecDeque::new(),
+            wire_bytes: 0,
+            wire_last: Duration::ZERO,
+            window,
+            fin_in: false,
+            shut: false,
+            reset: false,
+            error: None,
+            closed: false,
+            reset_on_close: false,
+            nospace: false,
+            space_due: false,
+            arrived: 0,
+            served: 0,
+            told_at: None,
+            told_gone_at: None,
+            fault: None,
+            lost: Vec::new(),
+            tick: (0, 0),
+        }
+    }
+
+    pub(crate) fn free(&self) -> usize {
+        self.window
+            .saturating_sub(self.wire_bytes + self.inbox.len())
+    }
+
+    /// Whether so much is free that Linux calls it writable (`sk_stream_is_writeable`).
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.free() * 3 >= self.window
+    }
+}
