@@ -112,20 +112,37 @@ impl Ledger {
         if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
             return true;
         }
-        let shown = causes
-            .iter()
-            .any(|cause| self.is_shown(world, id, cause.0, cause.2));
-        shown
-            || causes.iter().any(
-                |cause| match self.price_at_doors(world, id, reason, cause.2) {
-                    Some(paid) => {
-                        // A guess must not take from another request what was its.
-                        self.doors_paid[paid] = !reason.is_empty();
-                        true
-                    }
-                    None => false,
-                },
-            )
+        let shown = |cause: &(&str, u16, &[Fault])| self.is_shown(world, id, cause.0, cause.2);
+        if causes.iter().any(shown) {
+            return true;
+        }
+        let at_doors =
+            |cause: &(&str, u16, &[Fault])| self.met_at_doors(world, id, reason, cause.2);
+        let doors: Vec<usize> = causes.iter().flat_map(at_doors).collect();
+        // A guess must not take from another request what was its.
+        if reason.is_empty() {
+            !doors.is_empty()
+        } else {
+            self.claims.push(doors);
+            self.settle(self.claims.len() - 1, &mut Vec::new())
+        }
+    }
+
+    /// Whether the claim can have a fault of its own, if need be one that another claim gives up for a different one (an
+    /// augmenting path of a bipartite matching).
+    fn settle(&mut self, claim: usize, seen: &mut Vec<usize>) -> bool {
+        for door in self.claims[claim].clone() {
+            if seen.contains(&door) {
+                continue;
+            }
+            seen.push(door);
+            let holder = self.claimed.get(&door).copied();
+            if holder.is_none_or(|holder| self.settle(holder, seen)) {
+                self.claimed.insert(door, claim);
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether one of these faults is known to have met this very request.
@@ -147,28 +164,14 @@ impl Ledger {
         by_client || by_backend || by_loss
     }
 
-    /// Whether so many faults at the backends' doors met this request that it may have run out of tries. Says which of
-    /// them was the last one's: it explains no other failure then.
-    fn price_at_doors(
-        &mut self,
-        world: &World,
-        id: usize,
-        reason: &str,
-        causes: &[Fault],
-    ) -> Option<usize> {
+    /// The faults at the backends' doors that may have been this request's last: of the right kind, in its life, and so many
+    /// of any kind that it may have run out of tries. Each explains one failure only.
+    fn met_at_doors(&self, world: &World, id: usize, reason: &str, causes: &[Fault]) -> Vec<usize> {
         let slams = &world.doors.slams;
-        self.doors_paid.resize(slams.len(), false);
         let entry = &self.entries[id];
         let met: Vec<usize> = (0..slams.len())
-            .filter(|&index| !self.doors_paid[index] && entry.may_have_met(&slams[index], world))
+            .filter(|&index| entry.may_have_met(&slams[index], world))
             .collect();
-        let right = |&&index: &&usize| causes.contains(&slams[index].fault);
-        let known = |&&index: &&usize| slams[index].near.is_some();
-        let first = met
-            .iter()
-            .filter(right)
-            .find(known)
-            .or_else(|| met.iter().find(right))?;
         // Whoever is out is not tried at all.
         let tried = !(entry.attempts.is_empty() && entry.losses.is_empty());
         let some_out = self.failures(world) >= self.failures_max;
@@ -180,7 +183,11 @@ impl Ledger {
         let tries = met
             .iter()
             .filter(|&&index| slams[index].fault != Fault::IdleTalk);
-        (tries.count().max(1) >= price).then_some(*first)
+        if tries.count().max(1) < price {
+            return Vec::new();
+        }
+        let right = |index: &usize| causes.contains(&slams[*index].fault);
+        met.into_iter().filter(right).collect()
     }
 
     /// How many failures the backends may have been blamed for so far.

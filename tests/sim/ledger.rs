@@ -84,8 +84,10 @@ pub(crate) struct Ledger {
     shares: Vec<usize>,
     /// How often each reason word was told to a client.
     pub(crate) reasons: BTreeMap<String, usize>,
-    /// How many of the faults at the backends' doors explained a failure already.
-    pub(crate) doors_paid: Vec<bool>,
+    /// Failures that only a fault at a backend's door explains: which ones each may have met.
+    pub(crate) claims: Vec<Vec<usize>>,
+    /// Which claim has which of those faults for its own.
+    pub(crate) claimed: BTreeMap<usize, usize>,
     pub(crate) retries: usize,
     pub(crate) backends: usize,
     pub(crate) failures_max: usize,
@@ -101,7 +103,8 @@ impl Ledger {
             entries: Vec::new(),
             shares: vec![0; plan.config.backends.len()],
             reasons: BTreeMap::new(),
-            doors_paid: Vec::new(),
+            claims: Vec::new(),
+            claimed: BTreeMap::new(),
             retries: usize::from(limits.retries),
             backends: plan.config.backends.len(),
             failures_max: usize::try_from(limits.failures_max).expect("small"),
