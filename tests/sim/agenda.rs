@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::sock::{Peer, SockId};
+use super::sock::{Peer, SockId};
 
 /// What happens at a moment to come.
 #[derive(Clone, Copy, Debug)]

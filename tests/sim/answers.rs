@@ -1,8 +1,8 @@
 //! Whether a response is the one that the client is to get.
 
-use crate::exchange::{Coding, Exchange};
-use crate::ledger::Outcome;
-use crate::reader::{Ending, Message};
+use super::exchange::{Coding, Exchange};
+use super::ledger::Outcome;
+use crate::strict::reader::{Ending, Message};
 
 /// A final response, as it was read.
 #[derive(Debug)]

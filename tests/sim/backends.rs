@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::Ledger;
-use crate::link::Went;
-use crate::plan::Plan;
-use crate::serving::Link;
-use crate::sock::SockId;
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::Ledger;
+use super::link::Went;
+use super::plan::Plan;
+use super::serving::Link;
+use super::sock::SockId;
 
 /// One backend with its connections.
 #[derive(Debug)]

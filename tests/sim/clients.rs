@@ -5,15 +5,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::answers::{self, Answered};
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::{Ledger, Outcome};
-use crate::link::{Link, Tunnel, Went};
-use crate::plan::Plan;
-use crate::reader::Found;
-use crate::script::{Author, Step, Temper};
-use crate::sock::{Home, Peer};
+use super::answers::{self, Answered};
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::{Ledger, Outcome};
+use super::link::{Link, Tunnel, Went};
+use super::plan::Plan;
+use super::script::{Author, Step, Temper};
+use super::sock::{Home, Peer};
+use crate::strict::reader::Found;
 
 /// One client: some requests, made on one connection after the other.
 #[derive(Debug)]

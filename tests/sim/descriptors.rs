@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rondel::net::stream::Owner;
 
-use crate::sock::SockId;
+use super::sock::SockId;
 
 /// What a descriptor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Descriptors {
         Some((self.slots[fd].used, owner))
     }
 
-    pub(crate) fn shuffle(&mut self, rng: &mut crate::rng::Rng) {
+    pub(crate) fn shuffle(&mut self, rng: &mut super::rng::Rng) {
         rng.shuffle(self.ready.make_contiguous());
     }
 
@@ -129,8 +129,8 @@ impl Descriptors {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sock::SockId;
     use super::{Descriptors, Use};
-    use crate::sock::SockId;
 
     #[test]
     fn the_lowest_free_number_comes_first_and_the_limit_holds() {

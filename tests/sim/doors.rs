@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rondel::net::stream::{Owner, Readiness};
 
-use crate::agenda::Due;
-use crate::descriptors::Use;
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::sock::{Home, Peer, SockId};
+use super::agenda::Due;
+use super::descriptors::Use;
+use super::faults::Fault;
+use super::kernel::World;
+use super::sock::{Home, Peer, SockId};
 
 pub(crate) const EMFILE: i32 = 24;
 const ECONNABORTED: i32 = 103;

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::plan::Plan;
-use crate::rng::Rng;
+use super::plan::Plan;
+use super::rng::Rng;
 
 /// How a body is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

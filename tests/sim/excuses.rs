@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::doors::Slam;
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::{Entry, Ledger, Outcome};
+use super::doors::Slam;
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::{Entry, Ledger, Outcome};
 
 /// How long what a backend says while idle may be under way.
 const OVERHEARD_MAX: Duration = Duration::from_millis(50);

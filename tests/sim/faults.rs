@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::rng::Rng;
+use super::rng::Rng;
 
 /// One way in which the world fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

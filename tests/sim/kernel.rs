@@ -19,14 +19,14 @@ use std::time::Duration;
 
 use rondel::net::stream::Readiness;
 
-use crate::agenda::{Agenda, Due};
-use crate::descriptors::Descriptors;
-use crate::doors::Doors;
-use crate::exchange::find_mark;
-use crate::faults::{Fault, Faults};
-use crate::rng::Rng;
-use crate::sock::{ECONNRESET, ENOTCONN, EPIPE, Home, Peer, Profile, Segment, Sock, SockId};
-use crate::trace::Trace;
+use super::agenda::{Agenda, Due};
+use super::descriptors::Descriptors;
+use super::doors::Doors;
+use super::exchange::find_mark;
+use super::faults::{Fault, Faults};
+use super::rng::Rng;
+use super::sock::{ECONNRESET, ENOTCONN, EPIPE, Home, Peer, Profile, Segment, Sock, SockId};
+use super::trace::Trace;
 
 /// Most bytes that the proxy may read from one socket in one tick: a turn of 64 KiB, the read that goes beyond it, and one
 /// whose bytes are thrown away with the request they belong to.

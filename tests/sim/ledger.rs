@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::exchange::Exchange;
-use crate::faults::Fault;
-use crate::kernel::{Loss, World};
-use crate::plan::Plan;
-use crate::sock::SockId;
+use super::exchange::Exchange;
+use super::faults::Fault;
+use super::kernel::{Loss, World};
+use super::plan::Plan;
+use super::sock::SockId;
 
 /// How a request ended at its client.
 #[derive(Clone, Debug, PartialEq, Eq)]

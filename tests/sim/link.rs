@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::exchange::Exchange;
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::Ledger;
-use crate::plan::Plan;
-use crate::reader::Reader;
-use crate::script::Step;
-use crate::sock::{Peer, SockId};
+use super::exchange::Exchange;
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::Ledger;
+use super::plan::Plan;
+use super::script::Step;
+use super::sock::{Peer, SockId};
+use crate::strict::reader::Reader;
 
 /// What became of one thing tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::exchange::{Answer, Coding, Exchange};
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::plan::Plan;
+use super::exchange::{Answer, Coding, Exchange};
+use super::faults::Fault;
+use super::kernel::World;
+use super::plan::Plan;
 
 /// One thing that a backend does on a connection.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
 
-use crate::faults::{Fault, Faults};
-use crate::rng::Rng;
-use crate::sock::Profile;
+use super::faults::{Fault, Faults};
+use super::rng::Rng;
+use super::sock::Profile;
 
 /// The plan of one run.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use rondel::config::Config;
 
-use crate::clients::Client;
-use crate::exchange::{Coding, Exchange};
-use crate::reader::{Ending, Message};
+use super::clients::Client;
+use super::exchange::{Coding, Exchange};
+use crate::strict::reader::{Ending, Message};
 
 /// Compares a request's head with what the client sent, and says how its body ends.
 pub(crate) fn judge_head(

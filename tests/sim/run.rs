@@ -9,18 +9,18 @@ use std::time::{Duration, Instant, SystemTime};
 use rondel::net::stream::{Owner, Readiness};
 use rondel::proxy::{Now, Proxy};
 
-use crate::agenda::Due;
-use crate::backends::Backend;
-use crate::clients::Client;
-use crate::descriptors::Descriptors;
-use crate::exchange::Exchange;
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::Ledger;
-use crate::plan::Plan;
-use crate::rng::Rng;
-use crate::sock::Peer;
-use crate::stream::SimNet;
+use super::agenda::Due;
+use super::backends::Backend;
+use super::clients::Client;
+use super::descriptors::Descriptors;
+use super::exchange::Exchange;
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::Ledger;
+use super::plan::Plan;
+use super::rng::Rng;
+use super::sock::Peer;
+use super::stream::SimNet;
 
 /// Connections that the proxy may accept in one tick.
 const ACCEPTS_MAX: usize = 64;

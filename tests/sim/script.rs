@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::exchange::Exchange;
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::Ledger;
-use crate::plan::Plan;
-use crate::rng::Rng;
+use super::exchange::Exchange;
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::Ledger;
+use super::plan::Plan;
+use super::rng::Rng;
 
 /// One thing that a client does.
 #[derive(Clone, Debug)]

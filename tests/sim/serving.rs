@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::exchange::{Exchange, echo, find_mark};
-use crate::faults::Fault;
-use crate::kernel::World;
-use crate::ledger::Ledger;
-use crate::link::Went;
-use crate::misdeeds::{self, Out};
-use crate::plan::Plan;
-use crate::reader::{Found, Reader};
-use crate::requests;
-use crate::sock::{Home, Peer, SockId};
+use super::exchange::{Exchange, echo, find_mark};
+use super::faults::Fault;
+use super::kernel::World;
+use super::ledger::Ledger;
+use super::link::Went;
+use super::misdeeds::{self, Out};
+use super::plan::Plan;
+use super::requests;
+use super::sock::{Home, Peer, SockId};
+use crate::strict::reader::{Found, Reader};
 
 /// One connection to a backend.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::faults::Fault;
+use super::faults::Fault;
 
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const ECONNRESET: i32 = 104;

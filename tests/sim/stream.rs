@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use rondel::net::stream::{Net, Owner, Stream};
 
-use crate::kernel::World;
-use crate::sock::SockId;
+use super::kernel::World;
+use super::sock::SockId;
 
 /// The network as the proxy sees it.
 #[derive(Debug)]

@@ -2,39 +2,15 @@
 //! backends, and everything that chance decides comes from one seed.
 //!
 //! `cargo test --test sim` runs 200 seeds, `SEEDS=2000` more, `SEED=42` one, with what happened last when it fails.
-//!
-//! Reading order: `plan` (what a seed draws), `faults`, `kernel` with `descriptors`, `doors` and `stream` (the network),
-//! `exchange` (what is said), `reader` (a strict reader of our own), `script` and `clients`, `misdeeds` and `backends`,
-//! `requests` and `answers` (whether it is what was to come), `ledger` (whether that may be), `run`.
 
-mod agenda;
-mod answers;
-mod backends;
-mod clients;
-mod descriptors;
-mod doors;
-mod exchange;
-mod excuses;
-mod faults;
-mod kernel;
-mod ledger;
-mod link;
-mod misdeeds;
-mod plan;
-mod reader;
-mod requests;
-mod rng;
-mod run;
-mod script;
-mod serving;
-mod sock;
-mod stream;
-mod trace;
+#[path = "sim/mod.rs"]
+mod sim;
+mod strict;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::run::{Totals, run};
+use sim::run::{Totals, run};
 
 /// Seeds run when nobody says otherwise.
 const SEEDS: u64 = 200;

@@ -1,0 +1,28 @@
+//! The simulated world: a network, a clock, scripted clients and backends, and what must hold among them.
+//!
+//! Reading order: `plan` (what a seed draws), `faults`, `kernel` with `descriptors`, `doors` and `stream` (the network),
+//! `exchange` (what is said), `script` and `clients`, `misdeeds` and `backends`, `requests` and `answers` (whether it is
+//! what was to come), `ledger` (whether that may be), `run`. What is read, `strict::reader` reads.
+
+mod agenda;
+mod answers;
+mod backends;
+mod clients;
+mod descriptors;
+mod doors;
+mod exchange;
+mod excuses;
+mod faults;
+mod kernel;
+mod ledger;
+mod link;
+mod misdeeds;
+mod plan;
+mod requests;
+mod rng;
+pub(crate) mod run;
+mod script;
+mod serving;
+mod sock;
+mod stream;
+mod trace;

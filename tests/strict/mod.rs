@@ -1,0 +1,3 @@
+//! What went over a wire, read by nobody's code but its own.
+
+pub(crate) mod reader;
