@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::Config;
-use crate::net::buffer::{HELD_BYTES_SOFT, SESSION_BYTES_TIGHT};
+use crate::net::buffer::held_bytes_max;
 use crate::net::stream::Readiness;
 use crate::proxy::{Now, Proxy};
 
@@ -217,10 +217,9 @@ fn log_start(config: &Config, listen_addrs: &[SocketAddr]) {
         info!("backend {} at {:?}", backend.name, backend.addrs);
     }
     let sessions = config.limits.sessions_max;
-    let bytes_max = HELD_BYTES_SOFT + sessions * SESSION_BYTES_TIGHT;
     info!(
         "at most {sessions} clients at a time and {} MiB of buffers; rondel {} is ready",
-        bytes_max >> 20,
+        held_bytes_max(sessions) >> 20,
         env!("CARGO_PKG_VERSION")
     );
 }

@@ -14,6 +14,12 @@ pub const HELD_BYTES_SOFT: usize = 64 * 1024 * 1024;
 /// Storage that a client and its upstream hold at most while reads are small, in bytes: an inbox and an outbox each.
 pub const SESSION_BYTES_TIGHT: usize = 2 * (READ_BYTES_TIGHT + READ_BYTES_TIGHT + HEAD_BYTES);
 
+/// Storage that so many sessions hold at most, in bytes.
+#[must_use]
+pub const fn held_bytes_max(sessions: usize) -> usize {
+    HELD_BYTES_SOFT + sessions * SESSION_BYTES_TIGHT
+}
+
 /// The largest head with what we add to it, in bytes.
 const HEAD_BYTES: usize = 20 * 1024;
 /// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):

@@ -29,20 +29,19 @@ impl<S: Stream> Session<S> {
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let id = cx.ids.make(cx.now.wall);
-        let consequence = failure.consequence();
+        let consequence = cx.meet(failure);
         self.write_reply(&consequence, &id, Version::Http11, head_only, false, cx)
     }
 
     /// Our reply to a request that cannot be served. `head` is the rewritten one, where the request's id stands.
     pub(super) fn answer<N: Net<Stream = S>>(
         &mut self,
-        failure: Failure,
+        consequence: Consequence,
         request: &Request,
         upload: &Upload,
         head: Vec<u8>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let consequence = failure.consequence();
         let start = usize::from(request.id.start);
         let id = head
             .get(start..start + usize::from(request.id.len))

@@ -13,7 +13,7 @@ use crate::net::conn::Conn;
 use crate::net::stream::{Net, Owner, Stream, is_exhausted};
 
 use super::exchange::{Exchange, Upload};
-use super::failure::{Failure, Retry};
+use super::failure::{Consequence, Failure, Retry};
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -51,7 +51,8 @@ impl<S: Stream> Session<S> {
     ) -> Step<S> {
         let Some(pick) = cx.balance.pick(cx.now.instant, &[]) else {
             let upload = Upload::new(&request);
-            return self.answer(Failure::NoBackend, &request, &upload, head, cx);
+            let consequence = cx.meet(Failure::NoBackend);
+            return self.answer(consequence, &request, &upload, head, cx);
         };
         if log_enabled!(Level::Debug) {
             let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
@@ -118,19 +119,14 @@ impl<S: Stream> Session<S> {
                     if cx.idle.drop_one() {
                         continue;
                     }
-                    return self.answer(
-                        Failure::Exhausted,
-                        &attempt.request,
-                        &attempt.upload,
-                        head,
-                        cx,
-                    );
+                    Failure::Exhausted
                 }
                 Some(Err(error)) => connect_failure(&error),
                 None => Failure::NoBackend,
             };
-            if !attempt.turn_to_next(failure, cx) {
-                return self.answer(failure, &attempt.request, &attempt.upload, head, cx);
+            let consequence = cx.meet(failure);
+            if !attempt.turn_to_next(consequence, cx) {
+                return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
             }
         }
     }
@@ -142,7 +138,7 @@ impl<S: Stream> Session<S> {
         cx: &mut Shared<N>,
     ) -> Step<S> {
         if self.client.check().is_err() {
-            self.note(Failure::ClientGone.consequence().reason);
+            self.note(cx.meet(Failure::ClientGone).reason);
             return Step::Moved(Phase::Closed);
         }
         match connect.upstream.connected() {
@@ -167,13 +163,14 @@ impl<S: Stream> Session<S> {
         failure: Failure,
         cx: &mut Shared<N>,
     ) -> Step<S> {
+        let consequence = cx.meet(failure);
         let head = connect.upstream.unload();
         let mut attempt = connect.attempt;
         drop(connect.upstream);
-        if attempt.turn_to_next(failure, cx) {
+        if attempt.turn_to_next(consequence, cx) {
             self.reach(attempt, head, cx)
         } else {
-            self.answer(failure, &attempt.request, &attempt.upload, head, cx)
+            self.answer(consequence, &attempt.request, &attempt.upload, head, cx)
         }
     }
 }
@@ -181,15 +178,15 @@ impl<S: Stream> Session<S> {
 impl Attempt {
     /// This try could not reach its backend: turns to the backend's next address, else to another backend. False when
     /// there is none, or when it was tried often enough.
-    fn turn_to_next<N: Net>(&mut self, failure: Failure, cx: &mut Shared<N>) -> bool {
-        if failure.consequence().retry != Retry::Elsewhere {
+    fn turn_to_next<N: Net>(&mut self, consequence: Consequence, cx: &mut Shared<N>) -> bool {
+        if consequence.retry != Retry::Elsewhere {
             return false;
         }
         self.addrs_failed += 1;
         if cx.balance.addr(self.pick.id, self.addrs_failed).is_some() {
             return true;
         }
-        cx.blame(self.pick, failure.consequence().reason);
+        cx.blame(self.pick, consequence.reason);
         self.tried.push(self.pick.id);
         if self.tried.len() > usize::from(cx.limits.retries) {
             return false;

@@ -285,7 +285,7 @@ impl<S: Stream> Session<S> {
         failure: Failure,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let consequence = failure.consequence();
+        let consequence = cx.meet(failure);
         if consequence.blames {
             cx.blame(exchange.attempt.pick, consequence.reason);
         }
@@ -307,7 +307,7 @@ impl<S: Stream> Session<S> {
             self.note("again");
             return self.reach(attempt, head, cx);
         }
-        self.answer(failure, &attempt.request, &attempt.upload, head, cx)
+        self.answer(consequence, &attempt.request, &attempt.upload, head, cx)
     }
 
     /// The client's connection is about to close before the response has gone out whole: sees to it that nobody takes what

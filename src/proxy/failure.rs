@@ -93,6 +93,38 @@ pub struct Consequence {
     pub keeps_client: bool,
 }
 
+/// How often each failure was met since the start, whether the request was tried again after it or not.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    met: Vec<(Failure, u64)>,
+}
+
+impl Tally {
+    /// Room for as many kinds as one sees in practice, so that counting allocates nothing.
+    const KINDS: usize = 64;
+
+    /// Once more.
+    pub(crate) fn count(&mut self, failure: Failure) {
+        match self.met.iter_mut().find(|(met, _)| *met == failure) {
+            Some((_, times)) => *times += 1,
+            None => self.met.push((failure, 1)),
+        }
+    }
+
+    /// Those that were met.
+    pub(crate) fn met(&self) -> &[(Failure, u64)] {
+        &self.met
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            met: Vec::with_capacity(Self::KINDS),
+        }
+    }
+}
+
 impl Failure {
     /// The table.
     #[must_use]
@@ -150,5 +182,33 @@ impl Failure {
             retry,
             keeps_client,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_counted_by_its_kind_and_by_what_was_wrong() {
+        let mut tally = Tally::default();
+        for failure in [
+            Failure::ClientGone,
+            Failure::Rejected(Reject::BadHost),
+            Failure::ClientGone,
+            Failure::BadResponseHead(Reject::Malformed),
+            Failure::Rejected(Reject::BadTarget),
+        ] {
+            tally.count(failure);
+        }
+        assert_eq!(
+            tally.met(),
+            [
+                (Failure::ClientGone, 2),
+                (Failure::Rejected(Reject::BadHost), 1),
+                (Failure::BadResponseHead(Reject::Malformed), 1),
+                (Failure::Rejected(Reject::BadTarget), 1),
+            ]
+        );
     }
 }

@@ -38,9 +38,10 @@ use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
 
 pub use self::download::INTERIM_MAX;
 pub use self::pace::RATE_WINDOW;
-pub use self::session::{DRAIN_GRACE, TURN_BYTES_MAX};
+pub use self::session::{DRAIN_GRACE, Doing, Glance, TURN_BYTES_MAX};
 pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
 
+use self::failure::Failure;
 use self::session::{Session, Turn};
 use self::shared::Shared;
 use self::timers::Timers;
@@ -215,7 +216,7 @@ impl<N: Net> Proxy<N> {
     pub fn cut_short(&mut self) {
         let keys: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.cut_short += usize::from(self.sessions[key].cut_short());
+            self.cut_short += usize::from(self.sessions[key].cut_short(&mut self.shared));
             self.run(key, |_, _| Turn::Over);
         }
     }
@@ -230,6 +231,16 @@ impl<N: Net> Proxy<N> {
             live_backends: self.shared.balance.live(),
             cut_short: self.cut_short,
         }
+    }
+
+    /// Every session, as it stands.
+    pub fn sessions(&self) -> impl Iterator<Item = Glance> {
+        self.sessions.iter().map(|(_, session)| session.glance())
+    }
+
+    /// What went wrong since the start, and how often; also what a second try made good.
+    pub fn failures(&self) -> &[(Failure, u64)] {
+        self.shared.tally.met()
     }
 
     /// One session runs; afterwards its reminder, its storage and its place in the queue are put right.

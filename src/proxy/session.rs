@@ -80,6 +80,38 @@ pub(super) enum Phase<S> {
     Closed,
 }
 
+/// One session, as it stands between two ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Its key: the one in [`Owner::Client`](crate::net::stream::Owner::Client), used again once the session is over.
+    pub key: usize,
+    /// The phase that it is in.
+    pub doing: Doing,
+    /// When it is looked at even if nothing happens.
+    pub due: Instant,
+    /// Storage that it holds because bytes wait, in bytes.
+    pub held_bytes: usize,
+}
+
+/// The phases of a session by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doing {
+    /// It waits for a request, or for the rest of its head.
+    Request,
+    /// It waits for a connection to a backend.
+    Connect,
+    /// A request and its response pass.
+    Exchange,
+    /// After a 101.
+    Tunnel,
+    /// A reply of our own is on its way out.
+    Reply,
+    /// It throws away what still comes, so that the last reply is not lost.
+    Linger,
+    /// It is over; seen by nobody, for it is gone at the end of that turn.
+    Closed,
+}
+
 /// What a phase comes to in a turn.
 #[derive(Debug)]
 pub(super) enum Step<S> {
@@ -203,7 +235,7 @@ impl<S: Stream> Session<S> {
                 | Phase::Closed,
                 Some(failure),
             ) => {
-                self.note(failure.consequence().reason);
+                self.note(cx.meet(failure).reason);
                 Step::Stuck(Phase::Closed)
             }
         };
@@ -231,8 +263,8 @@ impl<S: Stream> Session<S> {
     }
 
     /// The time to stop is over. Says whether anything was under way.
-    pub(super) fn cut_short(&mut self) -> bool {
-        self.note(Failure::DrainTimeout.consequence().reason);
+    pub(super) fn cut_short<N: Net>(&mut self, cx: &mut Shared<N>) -> bool {
+        self.note(cx.meet(Failure::DrainTimeout).reason);
         match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Request => self.client.has_input(),
             Phase::Exchange(exchange) => {
@@ -245,6 +277,25 @@ impl<S: Stream> Session<S> {
             }
             Phase::Connect(_) | Phase::Reply(_) => true,
             Phase::Linger(_) | Phase::Closed => false,
+        }
+    }
+
+    /// What the session does, for whoever asks.
+    pub(super) fn glance(&self) -> Glance {
+        let doing = match self.phase {
+            Phase::Request => Doing::Request,
+            Phase::Connect(_) => Doing::Connect,
+            Phase::Exchange(_) => Doing::Exchange,
+            Phase::Tunnel(_) => Doing::Tunnel,
+            Phase::Reply(_) => Doing::Reply,
+            Phase::Linger(_) => Doing::Linger,
+            Phase::Closed => Doing::Closed,
+        };
+        Glance {
+            key: self.key,
+            doing,
+            due: self.due(),
+            held_bytes: self.held,
         }
     }
 

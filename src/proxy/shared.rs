@@ -11,6 +11,7 @@ use crate::http::{HEAD_BYTES_MAX, reply};
 use crate::net::buffer::{Buffers, READ_BYTES_MAX, READ_BYTES_TIGHT};
 use crate::net::stream::Net;
 
+use super::failure::{Consequence, Failure, Tally};
 use super::idle::Idle;
 
 /// How long a backend that failed is out at first, before one request tries it.
@@ -58,6 +59,7 @@ pub(crate) struct Shared<N: Net> {
     pub(crate) draining: bool,
     pub(crate) date: Date,
     pub(crate) ids: RequestIds,
+    pub(crate) tally: Tally,
 }
 
 /// The `Date` of the current second, made once per second.
@@ -135,7 +137,14 @@ impl<N: Net> Shared<N> {
             ids: RequestIds {
                 random: fastrand::Rng::new(),
             },
+            tally: Tally::default(),
         }
+    }
+
+    /// Something went wrong: what follows from it. To be asked once for each failure, for it is counted here.
+    pub(crate) fn meet(&mut self, failure: Failure) -> Consequence {
+        self.tally.count(failure);
+        failure.consequence()
     }
 
     /// The picked backend answered as it should.

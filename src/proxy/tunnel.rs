@@ -54,7 +54,7 @@ impl<S: Stream> Session<S> {
     ) -> Step<S> {
         let before = self.client.taken() + tunnel.upstream.taken();
         let Ok(()) = self.tunnel_both(&mut tunnel, cx) else {
-            self.note(Failure::TunnelBroken.consequence().reason);
+            self.note(cx.meet(Failure::TunnelBroken).reason);
             self.break_off(tunnel);
             return Step::Moved(Phase::Closed);
         };
