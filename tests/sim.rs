@@ -7,7 +7,6 @@
 mod sim;
 mod strict;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use sim::run::{Totals, run};
@@ -43,38 +42,29 @@ fn now() -> Instant {
 struct Sum {
     seeds: usize,
     totals: Totals,
-    faults: BTreeMap<String, usize>,
-    reasons: BTreeMap<String, usize>,
 }
 
 impl Sum {
     fn add(&mut self, totals: Totals) {
         self.seeds += 1;
-        self.totals.clients += totals.clients;
-        self.totals.requests += totals.requests;
-        self.totals.served += totals.served;
-        self.totals.ticks += totals.ticks;
-        for (fault, count) in totals.faults {
-            *self.faults.entry(format!("{fault:?}")).or_default() += count;
-        }
-        for (reason, count) in totals.reasons {
-            *self.reasons.entry(reason).or_default() += count;
-        }
+        self.totals.add(&totals);
     }
 
     fn print(&self) {
-        println!("faults injected: {:?}", self.faults);
-        println!("failures told: {:?}", self.reasons);
-        let faults: usize = self.faults.values().sum();
         let Totals {
             clients,
             requests,
             served,
             ticks,
-            ..
-        } = self.totals;
+            held_bytes_max,
+            coverage,
+        } = &self.totals;
+        print!("{coverage}");
+        for gap in coverage.gaps() {
+            println!("GAP {gap}");
+        }
         println!(
-            "sim: {} seeds, {clients} clients, {requests} requests ({served} served), {faults} faults, {ticks} ticks",
+            "sim: {} runs, {clients} clients, {requests} requests ({served} served), {ticks} ticks, at most {held_bytes_max} bytes held",
             self.seeds
         );
     }

@@ -118,6 +118,16 @@ impl Descriptors {
             .filter_map(|slot| slot.owner)
     }
 
+    /// The open sockets, and whose they are.
+    pub(crate) fn owned_socks(&self) -> impl Iterator<Item = (Owner, SockId)> {
+        self.slots
+            .iter()
+            .filter_map(|slot| match (slot.used, slot.owner) {
+                (Use::Sock(sock), Some(owner)) => Some((owner, sock)),
+                _ => None,
+            })
+    }
+
     /// The open sockets, without the listeners.
     pub(crate) fn open_socks(&self) -> impl Iterator<Item = SockId> {
         self.slots.iter().filter_map(|slot| match slot.used {

@@ -1,6 +1,6 @@
 //! Where connections begin: the proxy's listeners with their queues, and the addresses of the backends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use rondel::net::stream::{Owner, Readiness};
 
 use super::agenda::Due;
+use super::checks::Active;
 use super::descriptors::Use;
 use super::faults::Fault;
 use super::kernel::World;
@@ -144,6 +145,8 @@ impl World {
         self.socks[far.0].home = Home::Proxy(fd);
         self.socks[far.0].accepted_at = Some(self.now);
         self.accepts += 1;
+        self.accepted += 1;
+        self.socks[far.0].written_at = self.now;
         self.note("accept: sock {} as fd {}", [far.0, fd, 0]);
         // Registered now, so whatever is true already gives an event.
         self.raise(far);
@@ -180,6 +183,7 @@ impl World {
         let fd = self.descriptors.open(Use::Sock(near)).expect("one is left");
         self.socks[near.0].home = Home::Proxy(fd);
         self.socks[near.0].connecting = true;
+        self.socks[near.0].called_at = self.now;
         self.note(
             "connect: sock {} as fd {} to backend {}",
             [near.0, fd, backend],
@@ -258,6 +262,24 @@ impl World {
             let sock = &self.socks[sock.0];
             sock.accepted_at.is_some() && sock.told_gone_at.is_some_and(|at| at < then)
         })
+    }
+
+    /// By the session's key: when something last happened on its sockets.
+    pub(crate) fn actives(&self) -> BTreeMap<usize, Active> {
+        let mut actives: BTreeMap<usize, Active> = BTreeMap::new();
+        for (owner, id) in self.descriptors.owned_socks() {
+            let sock = &self.socks[id.0];
+            let (Owner::Client(key) | Owner::Upstream(key)) = owner else {
+                continue;
+            };
+            let active = actives.entry(key).or_default();
+            if let Owner::Client(_) = owner {
+                active.told = sock.written_at;
+            }
+            active.moved = active.moved.max(sock.read_at).max(sock.written_at);
+            active.called = active.called.max(sock.called_at);
+        }
+        actives
     }
 
     fn tell(&mut self, id: SockId) -> Readiness {

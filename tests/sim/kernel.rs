@@ -50,8 +50,9 @@ pub(crate) struct World {
     /// How much the proxy has done: bytes, connections, ends.
     pub(crate) progress: u64,
     pub(crate) tick: u64,
-    /// Connections accepted in this tick.
+    /// Connections accepted in this tick, and in all.
     pub(crate) accepts: usize,
+    pub(crate) accepted: u64,
     agenda: Agenda,
 }
 
@@ -90,6 +91,7 @@ impl World {
             progress: 0,
             tick: 0,
             accepts: 0,
+            accepted: 0,
             agenda: Agenda::default(),
         }
     }
@@ -201,6 +203,7 @@ impl World {
                 "{} bytes read from one socket in one tick",
                 sock.tick.1
             );
+            sock.read_at = self.now;
             self.progress += 1;
         }
         if let Some(writer) = self.socks[id.0].peer {
@@ -236,6 +239,7 @@ impl World {
         self.send(peer, &bytes[..count]);
         self.watch_window(id);
         if let Home::Proxy(_) = self.socks[id.0].home {
+            self.socks[id.0].written_at = self.now;
             self.progress += 1;
         }
         Ok(count)

@@ -83,7 +83,7 @@ pub(crate) struct Ledger {
     /// How many requests each backend got.
     shares: Vec<usize>,
     /// How often each reason word was told to a client.
-    pub(crate) reasons: BTreeMap<String, usize>,
+    pub(crate) reasons: BTreeMap<String, u64>,
     /// Failures that only a fault at a backend's door explains: which ones each may have met.
     pub(crate) claims: Vec<Vec<usize>>,
     /// Which claim has which of those faults for its own.

@@ -7,7 +7,9 @@
 mod agenda;
 mod answers;
 mod backends;
+mod checks;
 mod clients;
+mod coverage;
 mod descriptors;
 mod doors;
 mod exchange;

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rondel::net::stream::{Owner, Readiness};
-use rondel::proxy::{Now, Proxy};
+use rondel::proxy::{Doing, Now, Proxy};
 
 use super::agenda::Due;
 use super::backends::Backend;
+use super::checks::{Tick, Watch};
 use super::clients::Client;
+use super::coverage::Coverage;
 use super::descriptors::Descriptors;
 use super::exchange::Exchange;
 use super::faults::Fault;
@@ -22,12 +24,6 @@ use super::rng::Rng;
 use super::sock::Peer;
 use super::stream::SimNet;
 
-/// Connections that the proxy may accept in one tick.
-const ACCEPTS_MAX: usize = 64;
-/// Ticks in one simulated second in which nothing happens and nothing is done.
-const FRUITLESS_TICKS_MAX: usize = 200;
-/// Ticks in a row in which the proxy could not wait, and did nothing.
-const SPINS_MAX: usize = 3;
 const TICKS_MAX: u64 = 2_000_000;
 
 /// What a run came to.
@@ -37,8 +33,20 @@ pub(crate) struct Totals {
     pub(crate) requests: usize,
     pub(crate) served: usize,
     pub(crate) ticks: u64,
-    pub(crate) faults: Vec<(Fault, usize)>,
-    pub(crate) reasons: Vec<(String, usize)>,
+    /// Most storage in use at a time, in bytes.
+    pub(crate) held_bytes_max: usize,
+    pub(crate) coverage: Coverage,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.requests += other.requests;
+        self.served += other.served;
+        self.ticks += other.ticks;
+        self.held_bytes_max = self.held_bytes_max.max(other.held_bytes_max);
+        self.coverage.add(&other.coverage);
+    }
 }
 
 /// Runs a seed.
@@ -79,12 +87,8 @@ struct Sim<'a> {
     rng: Rng,
     base: Instant,
     drain_asked: bool,
-    drained_at: Option<Duration>,
+    watch: Watch,
     ticks: u64,
-    /// Ticks in a row in which the proxy was in a hurry and did nothing.
-    spins: usize,
-    /// Since when fruitless ticks are counted, and how many.
-    fruitless: (Duration, usize),
 }
 
 impl<'a> Sim<'a> {
@@ -133,10 +137,8 @@ impl<'a> Sim<'a> {
             rng: rng.fork(),
             base,
             drain_asked: false,
-            drained_at: None,
+            watch: Watch::default(),
             ticks: 0,
-            spins: 0,
-            fruitless: (Duration::ZERO, 0),
         }
     }
 
@@ -238,7 +240,11 @@ impl<'a> Sim<'a> {
         }
         self.proxy.tick(now);
         let progress = self.world.borrow().progress != before;
-        self.check(hurried, eventful || !events.is_empty(), progress);
+        self.check(Tick {
+            hurried,
+            eventful: eventful || !events.is_empty(),
+            progress,
+        });
     }
 
     /// What epoll tells at once.
@@ -289,75 +295,18 @@ impl<'a> Sim<'a> {
         for client in &self.clients {
             client.drain(&world, &mut self.ledger);
         }
-        self.drained_at = Some(world.now);
+        self.watch.drained_at = Some(world.now);
         drop(world);
         self.proxy.drain(now);
     }
 
     /// What must be true after every tick.
-    fn check(&mut self, hurried: bool, eventful: bool, progress: bool) {
-        let counts = self.proxy.counts();
-        assert_eq!(
-            counts.reminders, counts.sessions,
-            "one reminder for each session"
-        );
+    fn check(&mut self, tick: Tick) {
         let world = self.world.borrow();
-        assert!(
-            world.accepts <= ACCEPTS_MAX || self.drained_at.is_some(),
-            "{} accepted in one tick",
-            world.accepts
-        );
-        let most = 2 * counts.sessions + counts.idle_upstreams;
-        assert!(
-            world.descriptors.open_socks().count() <= most,
-            "{} descriptors are open, {counts:?}",
-            world.descriptors.open_socks().count()
-        );
-        let idle_max = self
-            .plan
-            .config
-            .limits
-            .idle_per_backend_max
-            .saturating_mul(self.backends.len());
-        assert!(
-            counts.idle_upstreams <= idle_max,
-            "too many idle upstreams: {counts:?}"
-        );
-        assert!(
-            counts.sessions <= self.plan.config.limits.sessions_max,
-            "too many sessions: {counts:?}"
-        );
-        let overdue = world.told_gone_before(world.now.saturating_sub(Duration::from_secs(1)));
-        assert!(
-            overdue.is_none(),
-            "the client of {overdue:?} is gone, and the session goes on"
-        );
-        let fruitless = !eventful && !progress;
-        self.spins = if fruitless && hurried {
-            self.spins + 1
-        } else {
-            0
-        };
-        assert!(
-            self.spins <= SPINS_MAX,
-            "it is in a hurry again and again, and does nothing: {counts:?}"
-        );
-        let (since, count) = self.fruitless;
-        self.fruitless = match world.now.saturating_sub(since) > Duration::from_secs(1) {
-            true => (world.now, 0),
-            false => (since, count + usize::from(fruitless)),
-        };
-        assert!(
-            self.fruitless.1 <= FRUITLESS_TICKS_MAX,
-            "busy: so many ticks in a second for nothing"
-        );
-        if let Some(at) = self.drained_at {
-            let end = at + self.plan.config.timeouts.drain + 2 * self.plan.tick_max;
-            assert!(
-                world.now <= end || self.proxy.is_finished(),
-                "it was told to stop and goes on: {counts:?}"
-            );
-        }
+        let watch = &mut self.watch;
+        watch.sums(self.plan, &world, &self.proxy);
+        watch.work(&world, tick);
+        watch.deadlines(self.plan, &world, &self.proxy, self.base);
     }
 
     /// Nothing more will happen, or the proxy has stopped: everything must have come to its end.
@@ -365,7 +314,7 @@ impl<'a> Sim<'a> {
         let counts = self.proxy.counts();
         let rest = (counts.sessions, counts.reminders, counts.held_bytes);
         assert_eq!(rest, (0, 0, 0), "something is left: {counts:?}");
-        if self.drained_at.is_none() {
+        if self.watch.drained_at.is_none() {
             assert_eq!(counts.idle_upstreams, 0, "idle upstreams are left");
             assert_eq!(
                 self.world.borrow().descriptors.open_socks().count(),
@@ -375,7 +324,7 @@ impl<'a> Sim<'a> {
         }
         let wait = self.proxy.wait(self.base + self.now());
         assert!(
-            wait.is_none() || self.drained_at.is_some(),
+            wait.is_none() || self.watch.drained_at.is_some(),
             "it waits for nothing: {wait:?}"
         );
         // What the world still does to clients after the proxy has gone.
@@ -385,18 +334,24 @@ impl<'a> Sim<'a> {
         }
         let mut world = self.world.borrow_mut();
         self.ledger.close(&mut world, self.plan.is_faultless());
+        let mut coverage = self.watch.coverage;
+        coverage.see(Doing::Closed, world.accepted);
+        for &(failure, times) in self.proxy.failures() {
+            coverage.meet(failure, times);
+        }
+        for (reason, &times) in &self.ledger.reasons {
+            coverage.hear(reason, times);
+        }
+        for fault in Fault::ALL {
+            coverage.inject(fault, world.faults.count(fault) as u64);
+        }
         Totals {
             clients: self.clients.len(),
             requests: self.ledger.entries.len(),
             served: self.ledger.served(),
             ticks: self.ticks,
-            faults: Fault::ALL
-                .into_iter()
-                .map(|fault| (fault, world.faults.count(fault)))
-                .collect(),
-            reasons: std::mem::take(&mut self.ledger.reasons)
-                .into_iter()
-                .collect(),
+            held_bytes_max: self.watch.held_bytes_max,
+            coverage,
         }
     }
 }

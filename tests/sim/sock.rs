@@ -64,6 +64,10 @@ pub(crate) struct Sock {
     /// The address of a client, at the proxy's end.
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) accepted_at: Option<Duration>,
+    /// When the proxy began to connect, read from it last, wrote to it last.
+    pub(crate) called_at: Duration,
+    pub(crate) read_at: Duration,
+    pub(crate) written_at: Duration,
     pub(crate) connecting: bool,
     pub(crate) inbox: VecDeque<u8>,
     pub(crate) wire: VecDeque<Segment>,
@@ -103,6 +107,9 @@ impl Sock {
             client: None,
             remote: None,
             accepted_at: None,
+            called_at: Duration::ZERO,
+            read_at: Duration::ZERO,
+            written_at: Duration::ZERO,
             connecting: false,
             inbox: VecDeque::new(),
             wire: VecDeque::new(),

@@ -1,0 +1,197 @@
+//! What must be true after every tick, whatever has happened.
+
+use std::time::{Duration, Instant};
+
+use rondel::net::buffer::held_bytes_max;
+use rondel::proxy::{Doing, Glance, Proxy};
+
+use super::coverage::Coverage;
+use super::kernel::World;
+use super::plan::Plan;
+use super::stream::SimNet;
+
+/// Connections that the proxy may accept in one tick.
+const ACCEPTS_MAX: usize = 64;
+/// Ticks in one simulated second in which nothing happens and nothing is done.
+const FRUITLESS_TICKS_MAX: usize = 200;
+/// Ticks in a row in which the proxy could not wait, and did nothing.
+const SPINS_MAX: usize = 3;
+/// How often it is looked who does nothing for too long.
+const PATROL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// One tick, as it went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick {
+    /// The proxy had asked not to sleep.
+    pub(crate) hurried: bool,
+    /// It was told of something.
+    pub(crate) eventful: bool,
+    /// It did something.
+    pub(crate) progress: bool,
+}
+
+/// What is remembered from tick to tick to judge the next.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Ticks in a row in which the proxy was in a hurry and did nothing.
+    spins: usize,
+    /// Since when fruitless ticks are counted, and how many.
+    fruitless: (Duration, usize),
+    /// By the session's key: what it does, and since when.
+    phases: Vec<Option<(Doing, Duration)>>,
+    patrolled: Duration,
+    pub(crate) drained_at: Option<Duration>,
+    /// Most storage in use at a time, in bytes.
+    pub(crate) held_bytes_max: usize,
+    pub(crate) coverage: Coverage,
+}
+
+impl Watch {
+    /// The proxy's own sums are right, and within their bounds.
+    pub(crate) fn sums(&mut self, plan: &Plan, world: &World, proxy: &Proxy<SimNet>) {
+        let (counts, limits) = (proxy.counts(), &plan.config.limits);
+        assert_eq!(
+            counts.reminders, counts.sessions,
+            "one reminder for each session"
+        );
+        let held: usize = proxy.sessions().map(|glance| glance.held_bytes).sum();
+        assert_eq!(counts.held_bytes, held, "storage was miscounted");
+        let bound = held_bytes_max(limits.sessions_max);
+        assert!(
+            held <= bound,
+            "{held} bytes are held, {bound} were promised"
+        );
+        self.held_bytes_max = self.held_bytes_max.max(held);
+        let open = world.descriptors.open_socks().count();
+        assert!(
+            open <= 2 * counts.sessions + counts.idle_upstreams,
+            "{open} descriptors are open, {counts:?}"
+        );
+        let backends = plan.config.backends.len();
+        assert!(
+            counts.idle_upstreams <= limits.idle_per_backend_max.saturating_mul(backends),
+            "too many idle upstreams: {counts:?}"
+        );
+        assert!(
+            counts.sessions <= limits.sessions_max,
+            "too many sessions: {counts:?}"
+        );
+        let live_min = usize::from(!limits.take_out_last);
+        assert!(
+            (live_min..=backends).contains(&counts.live_backends),
+            "{counts:?} of {backends} backends"
+        );
+    }
+
+    /// The work of a tick is bounded, and none is done for nothing.
+    pub(crate) fn work(&mut self, world: &World, tick: Tick) {
+        assert!(
+            world.accepts <= ACCEPTS_MAX || self.drained_at.is_some(),
+            "{} accepted in one tick",
+            world.accepts
+        );
+        let fruitless = !tick.eventful && !tick.progress;
+        self.spins = if fruitless && tick.hurried {
+            self.spins + 1
+        } else {
+            0
+        };
+        assert!(
+            self.spins <= SPINS_MAX,
+            "it is in a hurry again and again, and does nothing"
+        );
+        let (since, count) = self.fruitless;
+        self.fruitless = match world.now.saturating_sub(since) > Duration::from_secs(1) {
+            true => (world.now, 0),
+            false => (since, count + usize::from(fruitless)),
+        };
+        assert!(
+            self.fruitless.1 <= FRUITLESS_TICKS_MAX,
+            "busy: so many ticks in a second for nothing"
+        );
+    }
+
+    /// Nobody stays for longer than a deadline allows: neither by the proxy's own clock nor by ours.
+    pub(crate) fn deadlines(
+        &mut self,
+        plan: &Plan,
+        world: &World,
+        proxy: &Proxy<SimNet>,
+        base: Instant,
+    ) {
+        let mut seen = vec![false; self.phases.len()];
+        for glance in proxy.sessions() {
+            assert!(
+                glance.due > base + world.now,
+                "its deadline has come, and the session goes on: {glance:?}"
+            );
+            self.coverage.see(glance.doing, 1);
+            if glance.key >= self.phases.len() {
+                self.phases.resize(glance.key + 1, None);
+                seen.resize(glance.key + 1, false);
+            }
+            seen[glance.key] = true;
+            let phase = &mut self.phases[glance.key];
+            if phase.is_none_or(|(doing, _)| doing != glance.doing) {
+                *phase = Some((glance.doing, world.now));
+            }
+        }
+        for (phase, seen) in self.phases.iter_mut().zip(seen) {
+            *phase = phase.filter(|_| seen);
+        }
+        if world.now >= self.patrolled + PATROL_INTERVAL {
+            self.patrolled = world.now;
+            let actives = world.actives();
+            for glance in proxy.sessions() {
+                let active = actives.get(&glance.key).copied().unwrap_or_default();
+                self.patrol(plan, world, &glance, active);
+            }
+            let overdue = world.told_gone_before(world.now.saturating_sub(Duration::from_secs(1)));
+            assert!(
+                overdue.is_none(),
+                "the client of {overdue:?} is gone, and the session goes on"
+            );
+        }
+        if let Some(at) = self.drained_at {
+            let end = at + plan.config.timeouts.drain + 2 * plan.tick_max;
+            assert!(
+                world.now <= end || proxy.is_finished(),
+                "it was told to stop and goes on: {:?}",
+                proxy.counts()
+            );
+        }
+    }
+
+    /// By our own book: when something last moved for a session, and how long it may wait in its phase.
+    fn patrol(&self, plan: &Plan, world: &World, glance: &Glance, active: Active) {
+        let timeouts = plan.config.timeouts;
+        let Some((_, since)) = self.phases[glance.key] else {
+            return;
+        };
+        let (from, patience) = match glance.doing {
+            // Bytes of a head buy no time but once.
+            Doing::Request => (active.told, timeouts.client_idle + timeouts.head),
+            Doing::Connect => (active.called, timeouts.connect),
+            Doing::Exchange => (active.moved, timeouts.body.max(timeouts.response)),
+            Doing::Tunnel => (active.moved, timeouts.tunnel),
+            Doing::Reply => (active.told, timeouts.body),
+            Doing::Linger | Doing::Closed => (Duration::ZERO, timeouts.linger),
+        };
+        let end = from.max(since) + patience + 2 * plan.tick_max;
+        assert!(
+            world.now <= end,
+            "it should have ended by {end:?}: {glance:?}, {active:?} in its phase since {since:?}"
+        );
+    }
+}
+
+/// When something last happened for a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Active {
+    /// The client got bytes, or was accepted.
+    pub(crate) told: Duration,
+    /// Bytes went in or out on either side.
+    pub(crate) moved: Duration,
+    /// A connection to a backend was begun.
+    pub(crate) called: Duration,
+}
