@@ -22,8 +22,8 @@ use rondel::net::stream::Readiness;
 use super::agenda::{Agenda, Due};
 use super::descriptors::Descriptors;
 use super::doors::Doors;
-use super::exchange::find_mark;
-use super::faults::{Fault, Faults};
+use super::faults::Faults;
+use super::losses::{Loss, bytes_of};
 use super::rng::Rng;
 use super::sock::{ECONNRESET, ENOTCONN, EPIPE, Home, Peer, Profile, Segment, Sock, SockId};
 use super::trace::Trace;
@@ -54,20 +54,6 @@ pub(crate) struct World {
     pub(crate) accepts: usize,
     pub(crate) accepted: u64,
     agenda: Agenda,
-}
-
-/// A request, or the beginning of one, that the proxy gave to a connection which was gone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Loss {
-    pub(crate) id: usize,
-    /// Whether the kernel had taken bytes of it; otherwise the write failed.
-    pub(crate) sent: bool,
-    /// Whether the proxy had been told that the connection had ended.
-    pub(crate) told: bool,
-    /// Whether other requests had been sent on the connection before.
-    pub(crate) reused: bool,
-    /// The injected fault that ended the connection.
-    pub(crate) fault: Option<Fault>,
 }
 
 impl World {
@@ -404,38 +390,4 @@ impl World {
         self.socks[id.0].reset_on_close = true;
         self.close(id);
     }
-
-    /// The proxy's bytes reached nobody at backend socket `id`: which requests were they?
-    pub(crate) fn lose(&mut self, id: SockId, bytes: &[u8], sent: bool) {
-        let sock = &mut self.socks[id.0];
-        if !matches!(sock.home, Home::Script(Peer::Backend(..))) || bytes.is_empty() {
-            return;
-        }
-        let sent = sent || !sock.lost.is_empty();
-        sock.lost.extend_from_slice(bytes);
-        let (reused, fault) = (sock.served > 0, sock.fault);
-        let mut marks = Vec::new();
-        while let Some((mark, end)) = find_mark(&sock.lost) {
-            sock.lost.drain(..end);
-            marks.push(mark);
-        }
-        let peer = sock.peer.map(|peer| &self.socks[peer.0]);
-        let told = peer.is_some_and(|peer| peer.told_at.is_some());
-        let losses = marks.into_iter().map(|id| Loss {
-            id,
-            sent,
-            told,
-            reused,
-            fault,
-        });
-        self.losses.extend(losses);
-    }
-}
-
-fn bytes_of(wire: &VecDeque<Segment>) -> Vec<u8> {
-    let bytes = wire.iter().map(|segment| match segment {
-        Segment::Bytes(bytes) => bytes.as_slice(),
-        Segment::Fin | Segment::Rst => &[],
-    });
-    bytes.collect::<Vec<_>>().concat()
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::faults::Fault;
-use super::kernel::{Loss, World};
+use super::kernel::World;
+use super::losses::Loss;
 use super::plan::Plan;
 use super::sock::SockId;
 

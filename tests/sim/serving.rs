@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::exchange::{Exchange, echo, find_mark};
+use super::content::{echo, find_mark};
+use super::exchange::Exchange;
 use super::faults::Fault;
 use super::kernel::World;
 use super::ledger::Ledger;
@@ -18,20 +19,20 @@ use crate::strict::reader::{Found, Reader};
 /// One connection to a backend.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sock: SockId,
-    reader: Reader,
+    pub(super) sock: SockId,
+    pub(super) reader: Reader,
     /// The request that is read or answered.
-    current: Option<Current>,
+    pub(super) current: Option<Current>,
     /// The one before it.
-    last: Option<Current>,
-    out: VecDeque<Out>,
+    pub(super) last: Option<Current>,
+    pub(super) out: VecDeque<Out>,
     taken: usize,
     until: Option<Duration>,
-    served: usize,
+    pub(super) served: usize,
     /// When the idle connection is treated badly, and how.
-    idle_fault: Option<(Duration, Fault)>,
+    pub(super) idle_fault: Option<(Duration, Fault)>,
     /// It said what nobody asked for: whatever comes next on it may suffer.
-    tainted: Option<Fault>,
+    pub(super) tainted: Option<Fault>,
     tunnel: Option<Talks>,
     /// It closes once the request is in.
     closing: bool,
@@ -49,9 +50,9 @@ enum Talks {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Current {
-    id: usize,
-    attempt: usize,
+pub(super) struct Current {
+    pub(super) id: usize,
+    pub(super) attempt: usize,
     /// The request is in.
     whole: bool,
     /// The answer is on its way.
@@ -351,96 +352,7 @@ impl Link {
         }
     }
 
-    /// Nothing to say: time to be bad, maybe.
-    fn idle(&mut self, backend: usize, world: &mut World) -> Went {
-        let Some((at, fault)) = self.idle_fault else {
-            return Went::Nowhere;
-        };
-        if world.now < at || self.current.is_some() || !self.reader.rest().is_empty() {
-            return Went::Nowhere;
-        }
-        if !world.is_delivered(self.sock) {
-            // A reset would reach back into the answer.
-            world.wake_after(Duration::from_millis(1), Peer::Backend(backend, self.sock));
-            return Went::Nowhere;
-        }
-        self.idle_fault = None;
-        world.note(
-            "backend {}: fault {} on idle sock {}",
-            [backend, fault as usize, self.sock.0],
-        );
-        world.faults.done(fault);
-        world.socks[self.sock.0].fault = Some(fault);
-        if fault != Fault::IdleTalk {
-            if fault == Fault::IdleReset {
-                world.reset(self.sock);
-            }
-            return Went::Off;
-        }
-        self.tainted = Some(fault);
-        self.out.push_back(Out::Talk(misdeeds::talk(world)));
-        if world.rng.chance(500) {
-            self.out.push_back(Out::Close);
-        }
-        Went::On
-    }
-
-    /// A fault meets what is under way, and whatever comes later on this connection.
-    fn blame(&mut self, fault: Fault, world: &mut World, ledger: &mut Ledger) {
-        world.note(
-            "backend: fault {} on sock {}",
-            [fault as usize, self.sock.0, 0],
-        );
-        world.faults.done(fault);
-        world.socks[self.sock.0].fault = Some(fault);
-        if fault == Fault::Behind {
-            self.tainted = Some(fault);
-        }
-        // An answer that has not arrived is hit too; but what only comes behind an answer must not hurt it.
-        let under_way = self.last.filter(|_| !world.is_delivered(self.sock));
-        if let Some(current) = self
-            .current
-            .or(under_way)
-            .filter(|_| fault != Fault::Behind)
-        {
-            ledger
-                .attempt(current.id, current.attempt)
-                .faults
-                .push(fault);
-        }
-    }
-
-    /// The backend closes the connection, whatever is under way.
-    pub(crate) fn kill(
-        &mut self,
-        fault: Fault,
-        reset: bool,
-        world: &mut World,
-        ledger: &mut Ledger,
-    ) {
-        self.blame(fault, world, ledger);
-        if fault == Fault::Restart {
-            // It counted once, for the backend.
-            world.faults.undo(fault);
-        }
-        if self.served == 0 {
-            // Whose request it would have been, nobody knows.
-            let near = world.socks[self.sock.0].peer;
-            world.doors.slam(world.now, fault, near);
-        }
-        if let Some(current) = self.current {
-            ledger.attempt(current.id, current.attempt).died = true;
-        }
-        let unread = self.reader.take_rest();
-        world.lose(self.sock, &unread, true);
-        if reset {
-            world.reset(self.sock);
-        } else {
-            world.close(self.sock);
-        }
-    }
-
-    fn waits(&mut self, pause: Duration, backend: usize, world: &mut World) -> bool {
+    pub(super) fn waits(&mut self, pause: Duration, backend: usize, world: &mut World) -> bool {
         if self.until.is_none() {
             self.until = Some(world.now + pause);
             world.wake_after(pause, Peer::Backend(backend, self.sock));
