@@ -285,6 +285,12 @@ impl Client {
             );
             return Went::Off;
         }
+        if reset && world.is_lingered_out(link.sock, plan.config.timeouts.linger) {
+            // More cannot be done for a reader that is slower than the lingering close.
+            for id in link.open() {
+                ledger.excuse(id, Fault::SlowRead);
+            }
+        }
         if link.sent == 0 && reset && link.asked.is_empty() {
             return self.turned_away(world, ledger);
         }

@@ -7,7 +7,10 @@
 //! - An event is queued when bytes, FIN or RST arrive, when an attempt to connect ends, and when a window opens. Events of
 //!   one socket merge until they are harvested, and then tell all flags as they are at that moment.
 //! - Closing with unread bytes is a reset; so is sending to a socket that was closed. A reset overtakes what its sender had
-//!   not sent yet, and leaves the receiver what had arrived (scripted peers may lose even that, as other systems do).
+//!   not sent yet, and leaves the receiver what had arrived: Linux lets it be read, then tells the reset, or behind a FIN the
+//!   plain end. Scripted peers of some seeds lose what they had not read, as RFC 9112 §9.6 warns of, and are told.
+//! - What a receiver's window has no room for stays with its sender's kernel; a reset by the sender takes it back.
+//! - Shutting one's own side is an event too: `inet_shutdown` wakes whoever polls.
 //! - An error is told once; after it, reads are at the end and writes meet a broken pipe.
 //!
 //! Both ends of a connection are sockets of this kernel: those of the proxy have a descriptor (`descriptors.rs`), those of
@@ -90,7 +93,8 @@ impl World {
         let window = self
             .rng
             .between(self.profile.window.0, self.profile.window.1);
-        self.socks.push(Sock::new(home, peer, window));
+        let room = self.rng.between(window / 4 + 1, window.max(2));
+        self.socks.push(Sock::new(home, peer, window, room));
         SockId(self.socks.len() - 1)
     }
 
@@ -192,6 +196,10 @@ impl World {
             sock.read_at = self.now;
             self.progress += 1;
         }
+        for _ in 0..std::mem::take(&mut self.socks[id.0].held_back) {
+            let at = self.now + self.latency();
+            self.plan(at, Due::Arrive(id));
+        }
         if let Some(writer) = self.socks[id.0].peer {
             self.watch_window(writer);
         }
@@ -266,6 +274,11 @@ impl World {
     fn arrive(&mut self, id: SockId) {
         let purges = self.profile.purges;
         let sock = &mut self.socks[id.0];
+        if sock.is_full() && matches!(sock.wire.front(), Some(Segment::Bytes(_) | Segment::Fin)) {
+            // It stays with its sender's kernel.
+            sock.held_back += 1;
+            return;
+        }
         let Some(segment) = sock.wire.pop_front() else {
             return;
         };
@@ -286,10 +299,12 @@ impl World {
             Segment::Rst if sock.reset => return,
             Segment::Rst => {
                 sock.reset = true;
-                sock.error = Some(if sock.fin_in { EPIPE } else { ECONNRESET });
-                if purges && matches!(sock.home, Home::Script(_)) {
+                // Who has not read all by then may lose it, and is told so whatever came before: never a clean end.
+                if purges && matches!(sock.home, Home::Script(_)) && !sock.inbox.is_empty() {
                     sock.inbox.clear();
+                    sock.fin_in = false;
                 }
+                sock.error = Some(if sock.fin_in { EPIPE } else { ECONNRESET });
             }
         }
         self.raise(id);
@@ -301,7 +316,8 @@ impl World {
         let Some(peer) = self.socks[id.0].peer else {
             return;
         };
-        let keep = self.rng.between(0, self.socks[peer.0].wire.len());
+        let sent = self.socks[peer.0].wire.len() - self.socks[peer.0].held_back;
+        let keep = self.rng.between(0, sent);
         let gone = bytes_of(&self.socks[peer.0].wire.split_off(keep));
         self.socks[peer.0].wire_bytes -= gone.len();
         self.lose(peer, &gone, true);
@@ -340,6 +356,10 @@ impl World {
         };
         if !std::mem::replace(&mut sock.shut, true) {
             self.push(peer, Segment::Fin);
+            self.socks[id.0].shut_at = self.now;
+            if let Home::Proxy(_) = self.socks[id.0].home {
+                self.raise(id);
+            }
         }
         Ok(())
     }
@@ -349,6 +369,7 @@ impl World {
         let sock = &mut self.socks[id.0];
         assert!(!sock.closed, "a socket is closed once");
         sock.closed = true;
+        sock.closed_at = self.now;
         if let Home::Proxy(fd) = sock.home {
             self.descriptors.close(fd);
             self.progress += 1;
@@ -369,6 +390,14 @@ impl World {
         } else {
             self.send_reset(id);
         }
+    }
+
+    /// Whether the other end shut its side and then waited for so long before it closed.
+    pub(crate) fn is_lingered_out(&self, id: SockId, linger: Duration) -> bool {
+        self.socks[id.0]
+            .peer
+            .map(|peer| &self.socks[peer.0])
+            .is_some_and(|peer| peer.closed && peer.shut && peer.closed_at >= peer.shut_at + linger)
     }
 
     /// Whether all that was written to a socket has arrived.

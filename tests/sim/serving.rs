@@ -305,10 +305,7 @@ impl Link {
             }
             Out::Shut => drop(world.shut_write(self.sock)),
             Out::Settle if !world.is_delivered(self.sock) => {
-                world.wake_after(
-                    Duration::from_micros(100),
-                    Peer::Backend(backend, self.sock),
-                );
+                world.wake_after(Duration::from_millis(1), Peer::Backend(backend, self.sock));
                 return Went::Nowhere;
             }
             Out::Settle => {}

@@ -73,7 +73,11 @@ pub(crate) struct Sock {
     pub(crate) wire: VecDeque<Segment>,
     pub(crate) wire_bytes: usize,
     pub(crate) wire_last: Duration,
+    /// How much it and its sender's kernel take, and how much of that it takes alone.
     window: usize,
+    room: usize,
+    /// How many segments, the first ones, wait until it has room.
+    pub(crate) held_back: usize,
     pub(crate) fin_in: bool,
     /// Our sending side is shut.
     pub(crate) shut: bool,
@@ -81,6 +85,8 @@ pub(crate) struct Sock {
     pub(crate) reset: bool,
     pub(crate) error: Option<i32>,
     pub(crate) closed: bool,
+    pub(crate) shut_at: Duration,
+    pub(crate) closed_at: Duration,
     pub(crate) reset_on_close: bool,
     pub(crate) nospace: bool,
     pub(crate) space_due: bool,
@@ -100,7 +106,7 @@ pub(crate) struct Sock {
 }
 
 impl Sock {
-    pub(crate) fn new(home: Home, peer: Option<SockId>, window: usize) -> Self {
+    pub(crate) fn new(home: Home, peer: Option<SockId>, window: usize, room: usize) -> Self {
         Self {
             home,
             peer,
@@ -116,11 +122,15 @@ impl Sock {
             wire_bytes: 0,
             wire_last: Duration::ZERO,
             window,
+            room,
+            held_back: 0,
             fin_in: false,
             shut: false,
             reset: false,
             error: None,
             closed: false,
+            shut_at: Duration::ZERO,
+            closed_at: Duration::ZERO,
             reset_on_close: false,
             nospace: false,
             space_due: false,
@@ -137,6 +147,11 @@ impl Sock {
     pub(crate) fn free(&self) -> usize {
         self.window
             .saturating_sub(self.wire_bytes + self.inbox.len())
+    }
+
+    /// Whether it has room for no more now.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.closed && !self.reset && self.inbox.len() >= self.room
     }
 
     /// Whether so much is free that Linux calls it writable (`sk_stream_is_writeable`).
