@@ -7,6 +7,7 @@ use super::kernel::World;
 use super::ledger::Ledger;
 use super::link::Went;
 use super::plan::Plan;
+use super::script::Manner;
 use super::serving::Link;
 use super::sock::SockId;
 
@@ -69,7 +70,7 @@ impl Backend {
         world.set_down(self.index, true);
         for link in std::mem::take(&mut self.links).into_values() {
             let mut link = link;
-            link.kill(Fault::Restart, true, world, ledger);
+            link.kill(Fault::Restart, Manner::Reset, world, ledger);
         }
     }
 }

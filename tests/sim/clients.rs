@@ -11,9 +11,14 @@ use super::kernel::World;
 use super::ledger::{Ledger, Outcome};
 use super::link::{Link, Tunnel, Went};
 use super::plan::Plan;
-use super::script::{Author, Step, Temper};
+use super::script::{Author, Manner, Step, Temper};
 use super::sock::{Home, Peer};
 use crate::strict::reader::Found;
+
+/// Most bytes of a sip, and the pause after it: a third of the least rate that a client may be held to.
+const SIP: (usize, Duration) = (8, Duration::from_millis(400));
+/// Sips in a row: longer than two windows of the rate.
+const SIPS: usize = 300;
 
 /// One client: some requests, made on one connection after the other.
 #[derive(Debug)]
@@ -140,7 +145,20 @@ impl Client {
                 Went::Nowhere
             };
         }
-        let (room, pause) = self.temper.reads;
+        if link.reader.is_within()
+            && link.fault.is_none()
+            && world.rng.chance(100)
+            && world.faults.strikes(Fault::Vanish, &mut world.rng)
+        {
+            let manner = world.rng.pick(&Manner::ALL);
+            return link.vanish(manner, world, ledger);
+        }
+        let (room, pause) = if link.sips > 0 {
+            link.sips -= 1;
+            SIP
+        } else {
+            self.temper.reads
+        };
         let mut bytes = vec![0; room];
         match world.read(link.sock, &mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Went::Nowhere,
@@ -157,6 +175,13 @@ impl Client {
             link.blame(Fault::SlowRead, world, ledger);
             let timeouts = plan.config.timeouts;
             link.read_at = world.now + timeouts.body.max(timeouts.tunnel) + Duration::from_secs(1);
+        }
+        if link.sips == 0
+            && !link.asked.is_empty()
+            && world.faults.strikes(Fault::Sip, &mut world.rng)
+        {
+            link.blame(Fault::Sip, world, ledger);
+            link.sips = SIPS;
         }
         if link.read_at > world.now {
             world.wake_after(link.read_at - world.now, Peer::Client(self.index));

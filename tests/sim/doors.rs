@@ -14,10 +14,22 @@ use super::faults::Fault;
 use super::kernel::World;
 use super::sock::{Home, Peer, SockId};
 
-pub(crate) const EMFILE: i32 = 24;
-const ECONNABORTED: i32 = 103;
+const EMFILE: i32 = 24;
 const ECONNREFUSED: i32 = 111;
-const EHOSTUNREACH: i32 = 113;
+const ETIMEDOUT: i32 = 110;
+
+/// What accept(2) says of a connection that came to nothing: ECONNABORTED, EPROTO, ENETDOWN, EHOSTUNREACH, ENOPROTOOPT.
+const ABORTED: [i32; 6] = [103, 103, 71, 100, 113, 92];
+/// What it says when there is no more of something: ENFILE, ENOBUFS, ENOMEM.
+const SHORT: [i32; 3] = [23, 105, 12];
+/// The same of connect(2), which also runs out of ports: EADDRNOTAVAIL.
+const SHORT_OUT: [i32; 5] = [23, 105, 12, 99, 99];
+/// EHOSTUNREACH, ENETUNREACH, EACCES, EPERM.
+const UNREACHABLE: [i32; 4] = [113, 101, 13, 1];
+/// ECONNREFUSED, ECONNRESET.
+const REFUSED: [i32; 3] = [111, 111, 104];
+/// How soon an attempt may be given up by the kernel: before the proxy loses patience.
+const GIVEN_UP: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1200));
 
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
@@ -128,6 +140,11 @@ impl World {
             self.faults.done(Fault::Descriptors);
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
+        if self.is_called(listener) && self.faults.strikes(Fault::Shortage, &mut self.rng) {
+            self.note("accept: nothing left", [0; 3]);
+            self.faults.done(Fault::Shortage);
+            return Err(io::Error::from_raw_os_error(self.rng.pick(&SHORT)));
+        }
         let Some(far) = self.doors.listeners[listener].queue.pop_front() else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
@@ -139,7 +156,7 @@ impl World {
             let near = self.socks[far.0].peer.expect("it was called");
             self.socks[near.0].fault = Some(Fault::Aborted);
             self.reset(far);
-            return Err(io::Error::from_raw_os_error(ECONNABORTED));
+            return Err(io::Error::from_raw_os_error(self.rng.pick(&ABORTED)));
         }
         let fd = self.descriptors.open(Use::Sock(far)).expect("one is left");
         self.socks[far.0].home = Home::Proxy(fd);
@@ -174,10 +191,14 @@ impl World {
             self.shut_door(backend, Fault::Descriptors, None);
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
+        if self.faults.strikes(Fault::Shortage, &mut self.rng) {
+            self.shut_door(backend, Fault::Shortage, None);
+            return Err(io::Error::from_raw_os_error(self.rng.pick(&SHORT_OUT)));
+        }
         let unreachable = self.faults.strikes(Fault::Unreachable, &mut self.rng);
         if unreachable && self.rng.chance(500) {
             self.shut_door(backend, Fault::Unreachable, None);
-            return Err(io::Error::from_raw_os_error(EHOSTUNREACH));
+            return Err(io::Error::from_raw_os_error(self.rng.pick(&UNREACHABLE)));
         }
         let near = self.add(Home::Nowhere, None);
         let fd = self.descriptors.open(Use::Sock(near)).expect("one is left");
@@ -191,12 +212,18 @@ impl World {
         let at = self.now + self.latency();
         if unreachable {
             self.shut_door(backend, Fault::Unreachable, Some(near));
-            self.plan(at, Due::ConnectFailed(near, EHOSTUNREACH));
+            let errno = self.rng.pick(&UNREACHABLE);
+            self.plan(at, Due::ConnectFailed(near, errno));
         } else if self.faults.strikes(Fault::Silent, &mut self.rng) {
             self.shut_door(backend, Fault::Silent, Some(near));
+            if self.rng.chance(300) {
+                let at = self.now + self.rng.duration(GIVEN_UP.0, GIVEN_UP.1);
+                self.plan(at, Due::ConnectFailed(near, ETIMEDOUT));
+            }
         } else if self.faults.strikes(Fault::Refused, &mut self.rng) {
             self.shut_door(backend, Fault::Refused, Some(near));
-            self.plan(at, Due::ConnectFailed(near, ECONNREFUSED));
+            let errno = self.rng.pick(&REFUSED);
+            self.plan(at, Due::ConnectFailed(near, errno));
         } else {
             self.plan(at, Due::Connected(near, backend));
         }
@@ -235,6 +262,9 @@ impl World {
 
     pub(crate) fn fail_connect(&mut self, near: SockId, errno: i32) {
         let sock = &mut self.socks[near.0];
+        if sock.closed {
+            return;
+        }
         sock.connecting = false;
         sock.reset = true;
         sock.error = Some(errno);

@@ -7,6 +7,7 @@ use super::kernel::World;
 use super::ledger::Ledger;
 use super::link::Went;
 use super::misdeeds::{self, Out};
+use super::script::Manner;
 use super::serving::Link;
 use super::sock::Peer;
 
@@ -74,7 +75,7 @@ impl Link {
     pub(crate) fn kill(
         &mut self,
         fault: Fault,
-        reset: bool,
+        manner: Manner,
         world: &mut World,
         ledger: &mut Ledger,
     ) {
@@ -88,15 +89,22 @@ impl Link {
             let near = world.socks[self.sock.0].peer;
             world.doors.slam(world.now, fault, near);
         }
-        if let Some(current) = self.current {
+        // Also the one whose answer is out but has not arrived: a reset may take all of it back.
+        let under_way = self.last.filter(|_| !world.is_delivered(self.sock));
+        if let Some(current) = self.current.or(under_way) {
             ledger.attempt(current.id, current.attempt).died = true;
         }
         let unread = self.reader.take_rest();
         world.lose(self.sock, &unread, true);
-        if reset {
-            world.reset(self.sock);
-        } else {
-            world.close(self.sock);
+        match manner {
+            Manner::Reset => world.reset(self.sock),
+            Manner::Close => world.close(self.sock),
+            Manner::Shut => {
+                let _gone = world.shut_write(self.sock);
+                self.deaf = true;
+                self.out.clear();
+                self.current = None;
+            }
         }
     }
 }

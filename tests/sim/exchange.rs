@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::content::{Salt, chunks, content, echo};
+use super::faults::Fault;
 use super::plan::Plan;
 use super::rng::Rng;
+use super::wrongs::{WRONGS, Wrong};
 
 /// How a body is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub(crate) struct Exchange {
     pub(crate) trailers: bool,
     /// The client claims to speak for others.
     pub(crate) spoofs: bool,
+    /// It must be refused.
+    pub(crate) wrong: Option<&'static Wrong>,
     pub(crate) answer: Answer,
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Answer {
     pub(crate) think: Duration,
     /// Between two pieces of it.
     pub(crate) pause: Duration,
+    /// Between two pieces of its body, long and still allowed.
+    pub(crate) trickle: Option<Duration>,
 }
 
 impl Exchange {
@@ -99,7 +105,7 @@ impl Exchange {
                 ..answer
             };
         }
-        Self {
+        let exchange = Self {
             id,
             client,
             method,
@@ -113,7 +119,44 @@ impl Exchange {
             absolute: rng.chance(60),
             trailers: !http10 && rng.chance(200),
             spoofs: rng.chance(150),
+            wrong: None,
             answer,
+        };
+        if plan.faults.strikes(Fault::Wrong, rng) {
+            let fitting = |wrong: &&Wrong| !(plan.is_cramped() && wrong.is_long());
+            let wrongs: Vec<&Wrong> = WRONGS.iter().filter(fitting).collect();
+            exchange.made_wrong(rng.pick(&wrongs))
+        } else {
+            exchange
+        }
+    }
+
+    /// The same, to be refused.
+    fn made_wrong(self, wrong: &'static Wrong) -> Self {
+        let status = if self.answer.status == 101 {
+            200
+        } else {
+            self.answer.status
+        };
+        Self {
+            method: wrong.method,
+            http10: false,
+            coding: if wrong.is_of_the_body() {
+                Coding::Chunked
+            } else {
+                Coding::Bare
+            },
+            body_bytes: 0,
+            expects: false,
+            upgrade: false,
+            absolute: false,
+            wrong: Some(wrong),
+            answer: Answer {
+                status,
+                early: false,
+                ..self.answer
+            },
+            ..self
         }
     }
 
@@ -186,11 +229,16 @@ impl Exchange {
             Coding::Length => {
                 let _ = write!(head, "Content-Length: {}\r\n", self.body_bytes);
             }
-            Coding::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
-            Coding::Bare | Coding::UntilClose => {}
+            Coding::Chunked if self.wrong.is_none() => {
+                head.push_str("Transfer-Encoding: chunked\r\n")
+            }
+            Coding::Chunked | Coding::Bare | Coding::UntilClose => {}
         }
         head.push_str("\r\n");
-        head.into_bytes()
+        match self.wrong {
+            Some(wrong) => wrong.head(self, &head),
+            None => head.into_bytes(),
+        }
     }
 
     /// The body's content.
@@ -200,6 +248,9 @@ impl Exchange {
 
     /// The body as the client sends it.
     pub(crate) fn coded_body(&self, rng: &mut Rng) -> Vec<u8> {
+        if let Some(wrong) = self.wrong {
+            return wrong.body();
+        }
         match self.coding {
             Coding::Chunked => chunks(&self.body(), true, self.id, rng),
             Coding::Bare | Coding::Length | Coding::UntilClose => self.body(),
@@ -338,6 +389,9 @@ impl Answer {
             } else {
                 Duration::ZERO
             },
+            trickle: rng
+                .chance(plan.trickles)
+                .then_some(plan.config.timeouts.body * 6 / 10),
         }
     }
 }

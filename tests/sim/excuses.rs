@@ -23,7 +23,11 @@ const CAUSES: [(&str, u16, &[Fault]); 17] = [
         502,
         &[Fault::Unwelcome, Fault::Restart],
     ),
-    ("out-of-resources", 503, &[Fault::Descriptors]),
+    (
+        "out-of-resources",
+        503,
+        &[Fault::Descriptors, Fault::Shortage],
+    ),
     ("upstream-closed-before-head", 502, &DEATHS),
     ("upstream-closed-during-request", 502, &DEATHS),
     ("reused-upstream-closed", 502, &DEATHS),
@@ -37,8 +41,12 @@ const CAUSES: [(&str, u16, &[Fault]); 17] = [
     ("continue-timeout", 504, &[Fault::Hang, Fault::Stall]),
     ("upstream-write-timeout", 504, &[Fault::Hang]),
     ("head-timeout", 408, &[Fault::SlowHead, Fault::SlowBody]),
-    ("request-body-timeout", 408, &[Fault::SlowBody]),
-    ("request-body-slow", 408, &[Fault::SlowBody]),
+    (
+        "request-body-timeout",
+        408,
+        &[Fault::SlowBody, Fault::Trickle],
+    ),
+    ("request-body-slow", 408, &[Fault::SlowBody, Fault::Trickle]),
 ];
 
 /// Reasons that are told only after every try that there is.
@@ -50,7 +58,8 @@ const GOES_ELSEWHERE: [&str; 4] = [
 ];
 
 /// Whatever ends a connection to a backend before its answer.
-const DEATHS: [Fault; 9] = [
+const DEATHS: [Fault; 10] = [
+    Fault::TunnelCut,
     Fault::Unwelcome,
     Fault::NoHead,
     Fault::HeadCut,
@@ -101,6 +110,12 @@ impl Ledger {
 
     /// Whether the proxy tells the truth; without a reason, whether one of those that go with the status is true.
     fn is_reason_true(&mut self, world: &World, id: usize, status: u16, reason: &str) -> bool {
+        if let Some(wrong) = self.entries[id].exchange.wrong
+            && wrong.status == status
+            && (reason.is_empty() || wrong.reason == reason)
+        {
+            return true;
+        }
         let named = |cause: &&(&str, u16, &[Fault])| {
             cause.1 == status && (reason.is_empty() || cause.0 == reason)
         };
@@ -108,6 +123,9 @@ impl Ledger {
         if (status, reason) == (408, "") {
             // What a backend said while idle came just as its connection was used again, and was passed on.
             causes.push(("", 408, &[Fault::IdleTalk, Fault::Behind]));
+        }
+        if (status, reason) == (299, "") {
+            causes.push(("", 299, &[Fault::IdleTalk, Fault::Behind]));
         }
         if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
             return true;

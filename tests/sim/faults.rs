@@ -51,12 +51,26 @@ pub(crate) enum Fault {
     SlowRead,
     /// A client is silent between two requests for too long.
     Silence,
+    /// A client sends a body more slowly than any rate allows, but never stops.
+    Trickle,
+    /// A client takes a response more slowly than any rate allows, but never stops.
+    Sip,
+    /// A client sends a request that must be refused.
+    Wrong,
+    /// A backend's chunks are broken.
+    Mangled,
+    /// A backend breaks a tunnel.
+    TunnelCut,
+    /// The proxy's machine has no memory, no port or no open file left, for a moment.
+    Shortage,
     /// The proxy is told to stop.
     Drain,
+    /// The proxy is told to stop at once.
+    Cut,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::Refused,
         Self::Unreachable,
         Self::Silent,
@@ -79,14 +93,28 @@ impl Fault {
         Self::SlowBody,
         Self::SlowRead,
         Self::Silence,
+        Self::Trickle,
+        Self::Sip,
+        Self::Wrong,
+        Self::Mangled,
+        Self::TunnelCut,
+        Self::Shortage,
         Self::Drain,
+        Self::Cut,
     ];
 
     /// Whether it is a client's own doing.
     pub(crate) fn is_the_clients(self) -> bool {
         matches!(
             self,
-            Self::Vanish | Self::SlowHead | Self::SlowBody | Self::SlowRead | Self::Silence
+            Self::Vanish
+                | Self::SlowHead
+                | Self::SlowBody
+                | Self::SlowRead
+                | Self::Silence
+                | Self::Trickle
+                | Self::Sip
+                | Self::Wrong
         )
     }
 }

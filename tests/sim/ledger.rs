@@ -110,7 +110,12 @@ impl Ledger {
             backends: plan.config.backends.len(),
             failures_max: usize::try_from(limits.failures_max).expect("small"),
             take_out_last: limits.take_out_last,
-            cut_at: plan.drain_at.map(|at| at + plan.config.timeouts.drain),
+            cut_at: plan
+                .drain_at
+                .map(|at| at + plan.config.timeouts.drain)
+                .into_iter()
+                .chain(plan.cut_at)
+                .min(),
         }
     }
 
@@ -163,6 +168,8 @@ impl Ledger {
         let (before, reused) = (world.delivered(sock), world.socks[sock.0].served > 0);
         let entry = &mut self.entries[id];
         assert!(entry.sent.is_some(), "request {id} came before it was sent");
+        let wrong = entry.exchange.wrong.filter(|wrong| !wrong.is_of_the_body());
+        assert!(wrong.is_none(), "request {id} went to a backend: {wrong:?}");
         entry.attempts.push(Attempt {
             sock,
             reused,
@@ -196,6 +203,11 @@ impl Ledger {
             "request {id} ended with {outcome:?}, which no injected fault explains:\n{entry:#?}"
         );
         assert!(entry.outcome.is_none(), "request {id} ended twice");
+        assert!(
+            entry.exchange.wrong.is_none() || outcome != Outcome::Served,
+            "request {id} was served: {:?}",
+            entry.exchange.wrong
+        );
         if let Outcome::Own(_, reason) = &outcome {
             *self.reasons.entry(reason.clone()).or_default() += 1;
         }

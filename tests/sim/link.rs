@@ -9,7 +9,7 @@ use super::faults::Fault;
 use super::kernel::World;
 use super::ledger::Ledger;
 use super::plan::Plan;
-use super::script::Step;
+use super::script::{Manner, Step};
 use super::sock::{Peer, SockId};
 use crate::strict::reader::Reader;
 
@@ -45,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) fault: Option<Fault>,
     /// The kernel told that the connection is broken, which it tells once.
     pub(crate) broken: bool,
+    /// So many reads are still small and far between.
+    pub(crate) sips: usize,
     /// It does not care what else comes.
     pub(crate) deaf: bool,
 }
@@ -101,6 +103,7 @@ impl Link {
             tunnel: None,
             fault: None,
             broken: false,
+            sips: 0,
             deaf: false,
         }
     }
@@ -115,6 +118,10 @@ impl Link {
                 let far = world.socks[self.sock.0].peer;
                 ledger.begin(id, world.now, far);
                 self.asked.push_back((id, self.sent));
+                if ledger.exchange(id).wrong.is_some() {
+                    world.faults.done(Fault::Wrong);
+                    ledger.excuse(id, Fault::Wrong);
+                }
                 if let Some(fault) = self.fault {
                     ledger.excuse(id, fault);
                 }
@@ -146,7 +153,7 @@ impl Link {
                 }
                 true
             }
-            Step::Vanish(reset) => return self.vanish(reset, world, ledger),
+            Step::Vanish(manner) => return self.vanish(manner, world, ledger),
             Step::Leave => return Went::Off,
             Step::Stay => self.stay(plan, world),
         };
@@ -201,13 +208,28 @@ impl Link {
         false
     }
 
-    fn vanish(&mut self, reset: bool, world: &mut World, ledger: &mut Ledger) -> Went {
+    pub(crate) fn vanish(
+        &mut self,
+        manner: Manner,
+        world: &mut World,
+        ledger: &mut Ledger,
+    ) -> Went {
         self.blame(Fault::Vanish, world, ledger);
-        if reset {
-            world.note("client {} resets sock {}", [self.client, self.sock.0, 0]);
-            world.reset(self.sock);
+        match manner {
+            Manner::Close => return Went::Off,
+            Manner::Reset => {
+                world.note("client {} resets sock {}", [self.client, self.sock.0, 0]);
+                world.reset(self.sock);
+                return Went::Off;
+            }
+            Manner::Shut => {
+                world.note("client {} shuts sock {}", [self.client, self.sock.0, 0]);
+                let _gone = world.shut_write(self.sock);
+                self.steps = VecDeque::from([Step::Stay]);
+                self.restart_step();
+            }
         }
-        Went::Off
+        Went::On
     }
 
     /// Whether the front step, which lasts for `pause`, goes on.

@@ -7,6 +7,7 @@ use super::exchange::{Answer, Coding, Exchange};
 use super::faults::Fault;
 use super::kernel::World;
 use super::plan::Plan;
+use super::script::Manner;
 
 /// One thing that a backend does on a connection.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub(crate) enum Out {
     Pause(Duration),
     /// From here on something is wrong.
     Fault(Fault),
-    /// It closes, with a reset or without.
-    Kill(Fault, bool),
+    /// It ends the connection, or its half of it.
+    Kill(Fault, Manner),
     /// What follows is a tunnel.
     Tunnel,
     /// It shuts its sending side.
@@ -33,7 +34,9 @@ pub(crate) enum Out {
 }
 
 /// Responses that are none, or not to be trusted.
-const GARBAGE: [&[u8]; 14] = [
+const GARBAGE: [&[u8]; 16] = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999\r\n\r\n",
+    b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"garbage\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -50,11 +53,21 @@ const GARBAGE: [&[u8]; 14] = [
     b"HTTP/1.1 200 OK\r\n: empty\r\nContent-Length: 0\r\n\r\n",
 ];
 
-/// What is said when nothing was asked.
-const TALK: [&[u8]; 3] = [
+/// Bodies whose chunks go wrong behind the first one, or whose trailers do.
+const MANGLED: [&[u8]; 5] = [
+    b"zz\r\n",
+    b"\r\n",
+    b"5\r\nabcdefg\r\n0\r\n\r\n",
+    b"0\r\nbad trailer\r\n\r\n",
+    b"0\r\nX-Trail: a\nb: c\r\n\r\n",
+];
+
+/// What is said when nothing was asked; the last is a second answer.
+const TALK: [&[u8]; 4] = [
     b"hello?",
     b"\r\n",
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 299 Again\r\nContent-Length: 0\r\n\r\n",
 ];
 
 pub(crate) fn talk(world: &mut World) -> Vec<u8> {
@@ -83,6 +96,17 @@ pub(crate) fn answer(exchange: &Exchange, plan: &Plan, world: &mut World, out: &
     let head_bytes = bytes.len();
     bytes.extend(exchange.answer_coded_body(&mut world.rng));
     let end = match (exchange.tunnels(), exchange.swaps) {
+        (true, _) if world.faults.strikes(Fault::TunnelCut, &mut world.rng) => {
+            let said = exchange.tunnel_answer();
+            let said = said[..world.rng.between(0, said.len())].to_vec();
+            let manner = world.rng.pick(&[Manner::Close, Manner::Reset]);
+            vec![
+                Out::Tunnel,
+                Out::Bytes(if exchange.swaps { said } else { Vec::new() }),
+                Out::Pause(answer.think),
+                Out::Kill(Fault::TunnelCut, manner),
+            ]
+        }
         (true, true) => vec![Out::Tunnel, Out::Bytes(exchange.tunnel_answer()), Out::Shut],
         (true, false) => vec![Out::Tunnel],
         (false, _) => vec![Out::Done(answer.close)],
@@ -96,22 +120,56 @@ pub(crate) fn answer(exchange: &Exchange, plan: &Plan, world: &mut World, out: &
     let has_behind = answer.coding != Coding::UntilClose && !exchange.tunnels();
     match draw(world) {
         Some(Fault::Garbage) => {
-            let bytes = garbage(exchange, world);
+            let bytes = garbage(exchange, plan, world);
             out.extend([Out::Fault(Fault::Garbage), Out::Bytes(bytes), Out::Silence]);
         }
         Some(Fault::BodyCut) if planned.bytes.len() == head_bytes => {
-            planned.send(answer.pause, world, out)
+            planned.send(answer, world, out)
         }
-        Some(Fault::Behind) if !has_behind => planned.send(answer.pause, world, out),
+        Some(Fault::Behind) if !has_behind => planned.send(answer, world, out),
+        Some(Fault::Mangled) if planned.mangle(exchange, world, out) => {}
+        Some(Fault::Mangled) => planned.send(answer, world, out),
         Some(fault) => planned.spoil(fault, answer, plan, world, out),
-        None => planned.send(answer.pause, world, out),
+        None => planned.send(answer, world, out),
     }
 }
 
 impl Planned {
-    fn send(self, pause: Duration, world: &mut World, out: &mut VecDeque<Out>) {
-        pieces(&self.bytes, pause, world, out);
+    fn send(self, answer: &Answer, world: &mut World, out: &mut VecDeque<Out>) {
+        match answer.trickle {
+            // The bytes between chunks are none of a body: in them one must not dawdle.
+            Some(pause) if answer.coding != Coding::Chunked => {
+                let (head, body) = self.bytes.split_at(self.head_bytes);
+                out.push_back(Out::Bytes(head.to_vec()));
+                pieces(body, pause, world, out);
+            }
+            _ => pieces(&self.bytes, answer.pause, world, out),
+        }
         out.extend(self.end);
+    }
+
+    /// The chunks go wrong, if there are any.
+    fn mangle(&self, exchange: &Exchange, world: &mut World, out: &mut VecDeque<Out>) -> bool {
+        let chunked = exchange.answer.coding == Coding::Chunked && exchange.answer_has_body();
+        if !chunked {
+            return false;
+        }
+        let body = exchange.answer_body();
+        let mut bytes = self.bytes[..self.head_bytes].to_vec();
+        if !body.is_empty() {
+            bytes.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+            bytes.extend_from_slice(&body);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        match world.rng.below(MANGLED.len() + 1) {
+            0 => {
+                bytes.extend_from_slice(b"0\r\nX-Trail: ");
+                bytes.extend_from_slice(&vec![b'a'; 5000]);
+            }
+            place => bytes.extend_from_slice(MANGLED[place - 1]),
+        }
+        out.extend([Out::Fault(Fault::Mangled), Out::Bytes(bytes), Out::Silence]);
+        true
     }
 
     /// One thing goes wrong.
@@ -123,24 +181,27 @@ impl Planned {
         world: &mut World,
         out: &mut VecDeque<Out>,
     ) {
-        let reset = world.rng.chance(500);
+        let manner = world.rng.pick(&Manner::ALL);
         match fault {
             Fault::Hang => out.extend([Out::Fault(fault), Out::Silence]),
-            Fault::NoHead => out.push_back(Out::Kill(fault, reset)),
+            Fault::NoHead => out.push_back(Out::Kill(fault, manner)),
             Fault::HeadCut => {
                 let cut = world.rng.between(1, self.head_bytes - 1);
                 out.extend([
                     Out::Bytes(self.bytes[..cut].to_vec()),
-                    Out::Kill(fault, reset),
+                    Out::Kill(fault, manner),
                 ]);
             }
             Fault::BodyCut => {
                 let cut = world.rng.between(self.head_bytes, self.bytes.len() - 1);
                 pieces(&self.bytes[..cut], answer.pause, world, out);
-                out.push_back(Out::Kill(
-                    fault,
-                    reset || answer.coding == Coding::UntilClose,
-                ));
+                // Without a length or chunks nothing but a reset tells.
+                let manner = if answer.coding == Coding::UntilClose {
+                    Manner::Reset
+                } else {
+                    manner
+                };
+                out.push_back(Out::Kill(fault, manner));
             }
             Fault::Stall => {
                 let rest = self
@@ -163,7 +224,7 @@ impl Planned {
             }
             _ => {
                 out.push_back(Out::Fault(fault));
-                self.send(answer.pause, world, out);
+                self.send(answer, world, out);
                 out.push_back(Out::Talk(talk(world)));
             }
         }
@@ -180,6 +241,7 @@ fn draw(world: &mut World) -> Option<Fault> {
         Fault::Stall,
         Fault::Garbage,
         Fault::Behind,
+        Fault::Mangled,
     ];
     world.rng.shuffle(&mut faults);
     faults
@@ -188,8 +250,9 @@ fn draw(world: &mut World) -> Option<Fault> {
 }
 
 /// A response head that no client may see.
-fn garbage(exchange: &Exchange, world: &mut World) -> Vec<u8> {
+fn garbage(exchange: &Exchange, plan: &Plan, world: &mut World) -> Vec<u8> {
     match world.rng.below(GARBAGE.len() + 2) {
+        0 if plan.is_cramped() => GARBAGE[0].to_vec(),
         0 => [&b"HTTP/1.1 200 OK\r\nX-Long: "[..], &vec![b'a'; 17_000]].concat(),
         1 => b"HTTP/1.1 103 Wait\r\n\r\n".repeat(20),
         // For whoever asked for an upgrade, a 101 would be none.

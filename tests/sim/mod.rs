@@ -31,3 +31,4 @@ mod serving;
 mod sock;
 mod stream;
 mod trace;
+mod wrongs;

@@ -43,6 +43,10 @@ pub(crate) struct Plan {
     /// Descriptors that there are.
     pub(crate) descriptors_max: usize,
     pub(crate) drain_at: Option<Duration>,
+    /// When the proxy is told to stop at once.
+    pub(crate) cut_at: Option<Duration>,
+    /// How many answers in a thousand come as slowly as they may.
+    pub(crate) trickles: usize,
 }
 
 /// Size classes: window from and to, largest body, most clients, longest latency in microseconds.
@@ -81,6 +85,10 @@ impl Plan {
         let listeners = rng.between(1, 2);
         let drains = faults.can(Fault::Drain);
         let drain_max = Duration::from_millis(rng.pick(&[5, 100, 1000, 5000]));
+        let drain_at = drains.then(|| rng.duration(Duration::ZERO, drain_max));
+        let cut_at = faults
+            .can(Fault::Cut)
+            .then(|| drain_at.unwrap_or_default() + rng.duration(Duration::ZERO, drain_max));
         Self {
             config: config(rng, listeners, window_max),
             profile: Profile {
@@ -103,15 +111,22 @@ impl Plan {
             spurious: rng.chance(500),
             shuffled: rng.chance(300),
             batch_max: rng.pick(&[1, 2, 16, 1024]),
-            tick_max: Duration::from_micros(rng.pick(&[0, 50, 1000])),
+            tick_max: Duration::from_micros(rng.pick(&[0, 50, 1000, 5000])),
             descriptors_max: if faults.can(Fault::Descriptors) {
                 listeners + rng.between(3, 14)
             } else {
                 usize::MAX
             },
-            drain_at: drains.then(|| rng.duration(Duration::ZERO, drain_max)),
+            drain_at,
+            cut_at,
+            trickles: rng.pick(&[0, 0, 0, 50]),
             faults,
         }
+    }
+
+    /// Whether a long head could take too long, a few bytes at a time.
+    pub(crate) fn is_cramped(&self) -> bool {
+        self.profile.window.0 < 300
     }
 
     /// Whether nothing goes wrong in this run.
@@ -150,8 +165,8 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "descriptors {}, drain {:?}",
-            self.descriptors_max, self.drain_at
+            "descriptors {}, drain {:?}, cut {:?}",
+            self.descriptors_max, self.drain_at, self.cut_at
         )
     }
 }

@@ -24,6 +24,8 @@ use super::rng::Rng;
 use super::sock::Peer;
 use super::stream::SimNet;
 
+/// The scene in which the proxy is told to stop at once.
+const SCENE_CUT: usize = usize::MAX;
 const TICKS_MAX: u64 = 2_000_000;
 
 /// What a run came to.
@@ -87,6 +89,7 @@ struct Sim<'a> {
     rng: Rng,
     base: Instant,
     drain_asked: bool,
+    cut_asked: bool,
     watch: Watch,
     ticks: u64,
 }
@@ -137,6 +140,7 @@ impl<'a> Sim<'a> {
             rng: rng.fork(),
             base,
             drain_asked: false,
+            cut_asked: false,
             watch: Watch::default(),
             ticks: 0,
         }
@@ -164,7 +168,7 @@ impl<'a> Sim<'a> {
         loop {
             self.run_scripts();
             let mut world = self.world.borrow_mut();
-            if world.descriptors.has_ready() || self.drain_asked {
+            if world.descriptors.has_ready() || self.drain_asked || self.cut_asked {
                 let until = world.now + late;
                 drop(world);
                 self.pass(until);
@@ -206,6 +210,7 @@ impl<'a> Sim<'a> {
                     self.backends[index].run(sock, self.plan, world, &mut self.ledger)
                 }
                 Peer::Scene(0) => self.drain_asked = true,
+                Peer::Scene(SCENE_CUT) => self.cut_asked = true,
                 Peer::Scene(scene) if scene % 2 == 1 => {
                     self.backends[scene / 2].die(world, &mut self.ledger)
                 }
@@ -237,6 +242,13 @@ impl<'a> Sim<'a> {
         };
         if std::mem::take(&mut self.drain_asked) {
             self.drain(now);
+        }
+        if std::mem::take(&mut self.cut_asked) {
+            self.world.borrow_mut().faults.done(Fault::Cut);
+            if self.watch.drained_at.is_none() {
+                self.drain(now);
+            }
+            self.proxy.cut_short();
         }
         self.proxy.tick(now);
         let progress = self.world.borrow().progress != before;
@@ -360,6 +372,9 @@ impl<'a> Sim<'a> {
 fn plan_scenes(plan: &Plan, world: &mut World) {
     if let Some(at) = plan.drain_at {
         world.plan(at, Due::Wake(Peer::Scene(0)));
+    }
+    if let Some(at) = plan.cut_at {
+        world.plan(at, Due::Wake(Peer::Scene(SCENE_CUT)));
     }
     for backend in 0..plan.config.backends.len() {
         let mut at = Duration::ZERO;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use rondel::proxy::RATE_WINDOW;
+
 use super::exchange::Exchange;
 use super::faults::Fault;
 use super::kernel::World;
@@ -25,12 +27,25 @@ pub(crate) enum Step {
     Answer(usize),
     /// It shuts its sending side.
     Shut,
-    /// It disappears, with a reset or without.
-    Vanish(bool),
+    /// It disappears.
+    Vanish(Manner),
     /// It closes.
     Leave,
     /// It waits for the proxy to close.
     Stay,
+}
+
+/// How somebody leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Close,
+    Reset,
+    /// Only the sending side is shut; it stays and listens.
+    Shut,
+}
+
+impl Manner {
+    pub(crate) const ALL: [Self; 3] = [Self::Close, Self::Reset, Self::Shut];
 }
 
 /// How a client is.
@@ -132,7 +147,32 @@ impl Author<'_> {
             self.pieces(head, Fault::SlowHead, timeouts.head);
         }
         if !body.is_empty() {
-            self.pieces(body, Fault::SlowBody, timeouts.body);
+            if self
+                .world
+                .faults
+                .strikes(Fault::Trickle, &mut self.world.rng)
+            {
+                self.trickle(&body);
+            } else {
+                self.pieces(body, Fault::SlowBody, timeouts.body);
+            }
+        }
+    }
+
+    /// Byte by byte, each in time, for longer than two windows of the rate.
+    fn trickle(&mut self, body: &[u8]) {
+        let pause = (self.plan.config.timeouts.body * 6 / 10).min(Duration::from_secs(8));
+        let lasts = 3 * RATE_WINDOW;
+        let count = usize::try_from(lasts.as_millis() / pause.as_millis()).expect("few");
+        let (drops, rest) = body.split_at(count.min(body.len()));
+        self.steps
+            .push_back(Step::Stall(Fault::Trickle, Duration::ZERO));
+        for drop in drops.chunks(1) {
+            self.steps.push_back(Step::Send(drop.to_vec()));
+            self.steps.push_back(Step::Pause(pause));
+        }
+        if !rest.is_empty() {
+            self.steps.push_back(Step::Send(rest.to_vec()));
         }
     }
 
@@ -178,9 +218,9 @@ impl Author<'_> {
             rest = after;
         }
         if vanishes {
-            let reset = self.world.rng.chance(500);
+            let manner = self.world.rng.pick(&Manner::ALL);
             self.pause();
-            self.steps.push_back(Step::Vanish(reset));
+            self.steps.push_back(Step::Vanish(manner));
             return;
         }
         if stalls && !rest.is_empty() {

@@ -13,6 +13,7 @@ use super::link::Went;
 use super::misdeeds::{self, Out};
 use super::plan::Plan;
 use super::requests;
+use super::script::Manner;
 use super::sock::{Home, Peer, SockId};
 use crate::strict::reader::{Found, Reader};
 
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     closing: bool,
     /// It closes even before.
     abrupt: bool,
+    /// It has said its last, and throws away what still comes.
+    pub(super) deaf: bool,
     /// The proxy has shut its side, or is not listened to any more.
     ended: bool,
 }
@@ -68,7 +71,7 @@ impl Link {
             let pause = world.latency();
             out.extend([
                 Out::Pause(pause),
-                Out::Kill(Fault::Unwelcome, world.rng.chance(500)),
+                Out::Kill(Fault::Unwelcome, world.rng.pick(&Manner::ALL)),
             ]);
         }
         Self {
@@ -85,6 +88,7 @@ impl Link {
             tunnel: None,
             closing: false,
             abrupt: false,
+            deaf: false,
             ended: false,
         }
     }
@@ -108,7 +112,7 @@ impl Link {
         match world.read(self.sock, &mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Went::Nowhere,
             Err(_) => return Went::Off,
-            Ok(0) if self.tunnel.is_some() => {
+            Ok(0) if self.tunnel.is_some() && !self.deaf => {
                 self.ended = true;
                 self.out.push_back(Out::Close);
                 return Went::On;
@@ -120,6 +124,10 @@ impl Link {
             "backend {} reads {} of sock {}",
             [backend, bytes.len(), self.sock.0],
         );
+        if self.deaf {
+            world.lose(self.sock, &bytes, true);
+            return Went::On;
+        }
         self.idle_fault = None;
         if let Some(talks) = self.tunnel {
             self.hear(talks, &bytes, ledger);
@@ -199,7 +207,7 @@ impl Link {
             && world.faults.strikes(Fault::NoHead, &mut world.rng)
         {
             self.out
-                .push_back(Out::Kill(Fault::NoHead, world.rng.chance(500)));
+                .push_back(Out::Kill(Fault::NoHead, world.rng.pick(&Manner::ALL)));
         } else if exchange.body_bytes > 0
             && world.rng.chance(300)
             && world.faults.strikes(Fault::Hang, &mut world.rng)
@@ -256,7 +264,11 @@ impl Link {
         ledger: &mut Ledger,
     ) -> Went {
         let Some(out) = self.out.front().cloned() else {
-            return self.idle(backend, world);
+            return if self.deaf {
+                Went::Nowhere
+            } else {
+                self.idle(backend, world)
+            };
         };
         match out {
             Out::Bytes(bytes) => match world.write(self.sock, &bytes[self.taken..]) {
@@ -275,9 +287,13 @@ impl Link {
                 }
             }
             Out::Fault(fault) => self.blame(fault, world, ledger),
-            Out::Kill(fault, reset) => {
-                self.kill(fault, reset, world, ledger);
-                return Went::Off;
+            Out::Kill(fault, manner) => {
+                self.kill(fault, manner, world, ledger);
+                return if manner == Manner::Shut {
+                    Went::On
+                } else {
+                    Went::Off
+                };
             }
             Out::Tunnel => {
                 assert!(
