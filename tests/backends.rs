@@ -314,6 +314,26 @@ fn a_request_on_an_upstream_that_just_died_is_sent_once_more_if_it_may_be() {
 }
 
 #[test]
+fn what_died_with_a_kept_upstream_goes_to_another_backend() {
+    let (dying, alive) = (Stage::start(), Stage::start());
+    let rondel = Rondel::start(&[dying.addr, alive.addr], &[]);
+    let mut kept = idle_upstreams(&rondel, &dying, 1).remove(0);
+    let mut idle = idle_upstreams(&rondel, &alive, 1).remove(0);
+    let mut client = rondel.connect();
+    client.send(get("/"));
+    let first = kept.request().unwrap();
+    // Its process dies: connections go before the listener, which until then accepts what nobody will ever read.
+    kept.reset();
+    let (mut fresh, second) = alive.request();
+    assert_eq!(first, second);
+    fresh.send(ok("alive"));
+    assert_eq!(client.response(false).text(), "alive");
+    dying.expect_no_more();
+    // It went over a fresh connection, not over the one that was idle there.
+    idle.expect_silence(Duration::from_millis(100));
+}
+
+#[test]
 fn a_request_on_a_fresh_upstream_is_never_sent_twice() {
     let stage = Stage::start();
     let rondel = Rondel::start(&[stage.addr], &[]);

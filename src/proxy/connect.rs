@@ -199,8 +199,12 @@ impl Attempt {
         next.is_some()
     }
 
-    /// The same backend once more, on a fresh connection.
-    pub(super) fn begin_again(&mut self) {
+    /// Once more, on a fresh connection: to another backend where there is one. A backend that dies takes its connections
+    /// with it before its listener, so that for a moment it still accepts what it will never read.
+    pub(super) fn begin_again<N: Net>(&mut self, cx: &mut Shared<N>) {
+        if let Some(pick) = cx.balance.pick(cx.now.instant, &[self.pick.id]) {
+            self.pick = pick;
+        }
         self.addrs_failed = 0;
     }
 }

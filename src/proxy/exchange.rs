@@ -303,7 +303,7 @@ impl<S: Stream> Session<S> {
         } = exchange;
         drop(upstream);
         if may_repeat {
-            attempt.begin_again();
+            attempt.begin_again(cx);
             self.note("again");
             return self.reach(attempt, head, cx);
         }

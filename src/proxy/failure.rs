@@ -74,7 +74,8 @@ pub enum Retry {
     Never,
     /// At another backend: nothing of the request has reached this one.
     Elsewhere,
-    /// Once more on a fresh connection, if the request is idempotent and at hand as a whole (RFC 9110 §9.2.2).
+    /// Once more on a fresh connection, to another backend where there is one, if the request is idempotent and at hand as
+    /// a whole (RFC 9110 §9.2.2).
     Fresh,
 }
 
