@@ -2,6 +2,7 @@
 
 use super::exchange::{Coding, Exchange};
 use super::ledger::Outcome;
+use crate::strict::meaning::{Asked, response_ending};
 use crate::strict::reader::{Ending, Message};
 
 /// A final response, as it was read.
@@ -22,15 +23,11 @@ pub(crate) struct Verdict {
 
 /// How a response's body ends, from its head (RFC 9112 §6.3).
 pub(crate) fn judge_head(message: &Message, exchange: &Exchange) -> Result<Ending, String> {
-    let status = message.status()?;
-    let framing = message.framing()?;
-    if exchange.http10 && (framing == Some(Ending::Chunked) || status < 200) {
-        return Err(format!("{status} with {framing:?} to an HTTP/1.0 client"));
-    }
-    if exchange.method == "HEAD" || status < 200 || status == 204 || status == 304 {
-        return Ok(Ending::Length(0));
-    }
-    Ok(framing.unwrap_or(Ending::Close))
+    let asked = Asked {
+        method: exchange.method,
+        http10: exchange.http10,
+    };
+    response_ending(message, asked)
 }
 
 /// Compares a final response with the planned one; `Err` when it is neither that nor the proxy's own.

@@ -4,6 +4,7 @@ use rondel::config::Config;
 
 use super::clients::Client;
 use super::exchange::{Coding, Exchange};
+use crate::strict::meaning::{Meant, request_ending};
 use crate::strict::reader::{Ending, Message};
 
 /// Compares a request's head with what the client sent, and says how its body ends.
@@ -12,12 +13,6 @@ pub(crate) fn judge_head(
     exchange: &Exchange,
     config: &Config,
 ) -> Result<Ending, String> {
-    let line = format!("{} {} HTTP/1.1", exchange.method, exchange.target());
-    if message.start != line {
-        return Err(format!("{:?} instead of {line:?}", message.start));
-    }
-    let host = exchange.host();
-    expect(message, "host", Some(&host))?;
     expect(message, "x-mark", Some(&exchange.id.to_string()))?;
     for gone in ["x-hop", "keep-alive", "proxy-connection", "x-real-ip"] {
         expect(message, gone, None)?;
@@ -45,11 +40,17 @@ pub(crate) fn judge_head(
         Coding::Chunked => Some(Ending::Chunked),
         Coding::Bare | Coding::UntilClose => None,
     };
-    let framing = message.framing()?;
-    if framing != ending {
-        return Err(format!("framing {framing:?} instead of {ending:?}"));
-    }
-    Ok(framing.unwrap_or(Ending::Length(0)))
+    let meant = Meant {
+        request: Some((
+            exchange.method.to_owned(),
+            exchange.target(),
+            exchange.host(),
+        )),
+        framing: ending,
+        ..Meant::default()
+    };
+    meant.check_head(message)?;
+    request_ending(message)
 }
 
 /// The fields that tell where the request comes from: each once, and none from a client that is not trusted.

@@ -2,6 +2,9 @@
 //!
 //! It reads what the proxy wrote, on both sides, and takes nothing but the plainest form: CRLF line ends, one framing
 //! field, sizes without extensions, no blank where none is needed. What it refuses, a stricter peer might misread.
+//!
+//! Heads are bytes. Here they are text all the same, each byte the character of its number (see [`text`]), so that no
+//! byte is lost and none has two readings.
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,9 +229,8 @@ impl Reader {
             };
         };
         let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
-        let text =
-            std::str::from_utf8(&head[..end]).map_err(|_| "a head that is not text".to_owned())?;
-        let mut lines = text.split("\r\n");
+        let head = text(&head[..end]);
+        let mut lines = head.split("\r\n");
         self.message = Message {
             start: plain(lines.next().unwrap_or_default())?.to_owned(),
             ..Message::default()
@@ -250,14 +252,29 @@ impl Reader {
             };
         };
         let line: Vec<u8> = self.bytes.drain(..end + 2).take(end).collect();
-        let line = String::from_utf8(line).map_err(|_| "a line that is not text".to_owned())?;
+        let line = text(&line);
         plain(&line)?;
         Ok(Some(line))
     }
 }
 
+/// Bytes as text: the character of each byte has its number.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// Whether all bytes of a token may stand in one (RFC 9110 §5.6.2), and there are some.
+pub(crate) fn is_token(text: &str) -> bool {
+    let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(in_token)
+}
+
+/// Refuses what no line may hold: controls other than HTAB.
 fn plain(line: &str) -> Result<&str, String> {
-    if line.bytes().all(|byte| (b' '..0x7F).contains(&byte)) {
+    if line
+        .chars()
+        .all(|c| c == '\t' || (' '..='~').contains(&c) || c >= '\u{80}')
+    {
         Ok(line)
     } else {
         Err(format!("controls in {line:?}"))
@@ -277,8 +294,7 @@ fn field(line: &str) -> Result<(String, String), String> {
         .split_once(": ")
         .or_else(|| line.split_once(':'))
         .ok_or_else(|| format!("field {line:?}"))?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) || value.trim() != value {
+    if !is_token(name) || value.trim_matches([' ', '\t']) != value {
         return Err(format!("field {line:?}"));
     }
     Ok((name.to_ascii_lowercase(), value.to_owned()))
