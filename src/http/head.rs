@@ -185,8 +185,10 @@ fn version(minor: u8) -> Version {
 
 /// Refuses a first line, or as much of it as there is, with which no request can start.
 fn first_line(input: &[u8]) -> Result<(), Reject> {
-    let end = memchr::memchr(b'\n', input).map(|lf| lf + 1);
-    let line = &input[..end.unwrap_or(input.len().min(HEAD_BYTES_MAX))];
+    // What is beyond the limit counts nowhere: the verdict must not depend on how much came at once.
+    let window = &input[..input.len().min(HEAD_BYTES_MAX)];
+    let end = memchr::memchr(b'\n', window).map(|lf| lf + 1);
+    let line = &window[..end.unwrap_or(window.len())];
     match httparse::Request::new(&mut []).parse(line) {
         Ok(_) => Ok(()),
         // Which version was meant cannot be told before the line is whole.
@@ -372,6 +374,9 @@ mod tests {
         );
         let target = format!("GET /{}", "a".repeat(HEAD_BYTES_MAX));
         assert_eq!(said(target.as_bytes()), Some(Err(Reject::TargetTooLong)));
+        // Nor does it matter what comes behind the limit.
+        let more = format!("{target} a b\r\nHost: a\r\n\r\n");
+        assert_eq!(said(more.as_bytes()), Some(Err(Reject::TargetTooLong)));
     }
 
     #[test]
