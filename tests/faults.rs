@@ -193,3 +193,53 @@ fn a_refused_head_request_gets_no_body() {
     );
     client.expect_end();
 }
+
+#[test]
+fn a_client_that_stops_in_its_body_takes_no_backend_out_although_the_response_has_begun() {
+    let stage = Stage::start();
+    let flags = ["--body-timeout", "100ms", "--take-out-last"];
+    let rondel = Rondel::start(&[stage.addr], &flags);
+    for _ in 0..FAILURES_MAX {
+        let mut client = rondel.connect();
+        client.send(UNFINISHED);
+        let mut upstream = stage.accept();
+        assert!(upstream.head().is_some());
+        upstream.send(BEGUN);
+        assert!(client.head().is_some());
+        client.finish();
+        client.rest();
+    }
+    assert_is_in(&rondel, &stage);
+}
+
+#[test]
+fn a_backend_that_tires_of_a_slow_client_is_not_taken_out_although_its_response_has_begun() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &["--take-out-last"]);
+    for _ in 0..FAILURES_MAX {
+        let mut client = rondel.connect();
+        client.send(UNFINISHED);
+        let mut upstream = stage.accept();
+        assert!(upstream.head().is_some());
+        upstream.send(BEGUN);
+        assert!(client.head().is_some());
+        drop(upstream);
+        client.rest();
+    }
+    assert_is_in(&rondel, &stage);
+}
+
+/// A response that has begun.
+const BEGUN: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// As many failures as take a backend out.
+const FAILURES_MAX: usize = 3;
+
+/// The one backend was never taken out: it is asked at once.
+fn assert_is_in(rondel: &Rondel, stage: &Stage) {
+    let mut client = rondel.connect();
+    client.send(get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send(ok("in"));
+    assert_eq!(client.response(false).text(), "in");
+    assert!(!rondel.log().iter().any(|line| line.contains("is out")));
+}

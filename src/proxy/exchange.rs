@@ -11,7 +11,7 @@ use crate::net::stream::{Net, Owner, Stream};
 
 use super::connect::Attempt;
 use super::download::Download;
-use super::failure::{Failure, Retry};
+use super::failure::{Blame, Failure, Retry};
 use super::pace::Pace;
 use super::pump::{Stop, pump};
 use super::session::{Phase, Session, Step};
@@ -286,7 +286,12 @@ impl<S: Stream> Session<S> {
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let consequence = cx.meet(failure);
-        if consequence.blames {
+        let to_blame = match consequence.blame {
+            Blame::Never => false,
+            Blame::IfAsked => exchange.attempt.upload.is_done(),
+            Blame::Always => true,
+        };
+        if to_blame {
             cx.blame(exchange.attempt.pick, consequence.reason);
         }
         if !matches!(exchange.download, Download::Head) {

@@ -67,6 +67,17 @@ pub enum Failure {
     DrainTimeout,
 }
 
+/// Whether a failure counts against the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Never.
+    Never,
+    /// If the request had come in whole: otherwise a client that sends slowly enough, or stops, can bring it about.
+    IfAsked,
+    /// Always.
+    Always,
+}
+
 /// Whether the request may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -87,7 +98,7 @@ pub struct Consequence {
     /// The stable word for it.
     pub reason: &'static str,
     /// Whether it counts against the backend.
-    pub blames: bool,
+    pub blame: Blame,
     /// Whether the request may be tried again.
     pub retry: Retry,
     /// Whether the client's connection may go on after our reply, if all of its request has come in.
@@ -130,56 +141,61 @@ impl Failure {
     /// The table.
     #[must_use]
     pub fn consequence(self) -> Consequence {
+        use Blame::{Always, IfAsked};
         use Retry::{Elsewhere, Fresh, Never};
-        const BLAME: bool = true;
+        const NONE: Blame = Blame::Never;
         const KEEP: bool = true;
-        let (status, reason, blames, retry, keeps_client) = match self {
-            Self::Rejected(reject) => {
-                (Some(reject.status()), reject.reason(), !BLAME, Never, !KEEP)
+        let (status, reason, blame, retry, keeps_client) = match self {
+            Self::Rejected(reject) => (Some(reject.status()), reject.reason(), NONE, Never, !KEEP),
+            Self::HeadTimeout => (Some(408), "head-timeout", NONE, Never, !KEEP),
+            Self::ClientIdle => (None, "client-idle", NONE, Never, !KEEP),
+            Self::ClientGone => (None, "client-gone", NONE, Never, !KEEP),
+            Self::RequestBodyTimeout => (Some(408), "request-body-timeout", NONE, Never, !KEEP),
+            Self::RequestBodySlow => (Some(408), "request-body-slow", NONE, Never, !KEEP),
+            Self::ClientWriteTimeout => (None, "client-write-timeout", NONE, Never, !KEEP),
+            Self::ClientWriteSlow => (None, "client-write-slow", NONE, Never, !KEEP),
+            Self::NoBackend => (Some(503), "no-backend", NONE, Never, KEEP),
+            Self::Exhausted => (Some(503), "out-of-resources", NONE, Never, KEEP),
+            Self::ConnectRefused => (Some(502), "connect-refused", Always, Elsewhere, KEEP),
+            Self::ConnectUnreachable => (Some(502), "connect-unreachable", Always, Elsewhere, KEEP),
+            Self::ConnectTimeout => (Some(504), "connect-timeout", Always, Elsewhere, KEEP),
+            Self::UpstreamSpokeFirst => {
+                (Some(502), "upstream-spoke-first", Always, Elsewhere, KEEP)
             }
-            Self::HeadTimeout => (Some(408), "head-timeout", !BLAME, Never, !KEEP),
-            Self::ClientIdle => (None, "client-idle", !BLAME, Never, !KEEP),
-            Self::ClientGone => (None, "client-gone", !BLAME, Never, !KEEP),
-            Self::RequestBodyTimeout => (Some(408), "request-body-timeout", !BLAME, Never, !KEEP),
-            Self::RequestBodySlow => (Some(408), "request-body-slow", !BLAME, Never, !KEEP),
-            Self::ClientWriteTimeout => (None, "client-write-timeout", !BLAME, Never, !KEEP),
-            Self::ClientWriteSlow => (None, "client-write-slow", !BLAME, Never, !KEEP),
-            Self::NoBackend => (Some(503), "no-backend", !BLAME, Never, KEEP),
-            Self::Exhausted => (Some(503), "out-of-resources", !BLAME, Never, KEEP),
-            Self::ConnectRefused => (Some(502), "connect-refused", BLAME, Elsewhere, KEEP),
-            Self::ConnectUnreachable => (Some(502), "connect-unreachable", BLAME, Elsewhere, KEEP),
-            Self::ConnectTimeout => (Some(504), "connect-timeout", BLAME, Elsewhere, KEEP),
-            Self::UpstreamSpokeFirst => (Some(502), "upstream-spoke-first", BLAME, Elsewhere, KEEP),
-            Self::ReusedUpstreamClosed => {
-                (Some(502), "reused-upstream-closed", !BLAME, Fresh, KEEP)
-            }
-            Self::UpstreamClosed => (Some(502), "upstream-closed-before-head", BLAME, Never, KEEP),
+            Self::ReusedUpstreamClosed => (Some(502), "reused-upstream-closed", NONE, Fresh, KEEP),
+            Self::UpstreamClosed => (
+                Some(502),
+                "upstream-closed-before-head",
+                Always,
+                Never,
+                KEEP,
+            ),
             // Whoever sends slowly enough can bring these two about, so nobody is blamed.
             Self::UpstreamClosedDuringRequest => (
                 Some(502),
                 "upstream-closed-during-request",
-                !BLAME,
+                NONE,
                 Never,
                 !KEEP,
             ),
-            Self::ContinueTimeout => (Some(504), "continue-timeout", !BLAME, Never, !KEEP),
+            Self::ContinueTimeout => (Some(504), "continue-timeout", NONE, Never, !KEEP),
             Self::UpstreamWriteTimeout => {
-                (Some(504), "upstream-write-timeout", BLAME, Never, !KEEP)
+                (Some(504), "upstream-write-timeout", Always, Never, !KEEP)
             }
-            Self::BadResponseHead(_) => (Some(502), "bad-response-head", BLAME, Never, KEEP),
-            Self::TooManyInterim => (Some(502), "too-many-interim", BLAME, Never, KEEP),
-            Self::ResponseTimeout => (Some(504), "response-timeout", BLAME, Never, KEEP),
-            Self::ResponseTruncated => (None, "response-truncated", BLAME, Never, !KEEP),
-            Self::BadResponseBody(_) => (None, "bad-response-body", BLAME, Never, !KEEP),
-            Self::ResponseBodyTimeout => (None, "response-body-timeout", BLAME, Never, !KEEP),
-            Self::TunnelIdle => (None, "tunnel-idle", !BLAME, Never, !KEEP),
-            Self::TunnelBroken => (None, "tunnel-broken", !BLAME, Never, !KEEP),
-            Self::DrainTimeout => (None, "drain-timeout", !BLAME, Never, !KEEP),
+            Self::BadResponseHead(_) => (Some(502), "bad-response-head", Always, Never, KEEP),
+            Self::TooManyInterim => (Some(502), "too-many-interim", Always, Never, KEEP),
+            Self::ResponseTimeout => (Some(504), "response-timeout", Always, Never, KEEP),
+            Self::ResponseTruncated => (None, "response-truncated", IfAsked, Never, !KEEP),
+            Self::BadResponseBody(_) => (None, "bad-response-body", Always, Never, !KEEP),
+            Self::ResponseBodyTimeout => (None, "response-body-timeout", IfAsked, Never, !KEEP),
+            Self::TunnelIdle => (None, "tunnel-idle", NONE, Never, !KEEP),
+            Self::TunnelBroken => (None, "tunnel-broken", NONE, Never, !KEEP),
+            Self::DrainTimeout => (None, "drain-timeout", NONE, Never, !KEEP),
         };
         Consequence {
             status,
             reason,
-            blames,
+            blame,
             retry,
             keeps_client,
         }
