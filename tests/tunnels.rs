@@ -190,14 +190,17 @@ fn interim_responses_may_come_before_a_101() {
 }
 
 #[test]
-fn a_tunnel_without_a_byte_ends() {
+fn a_tunnel_without_a_byte_is_broken_off() {
     let stage = Stage::start();
     let rondel = Rondel::start(&[stage.addr], &["--tunnel-timeout", "1s"]);
     let (mut client, mut upstream) = tunnel(&rondel, &stage);
     client.send("once");
     assert_eq!(upstream.exactly(4), b"once");
-    client.expect_end();
-    upstream.expect_end();
+    // Neither side has ended, so neither is told that the other has.
+    for mut side in [client, upstream] {
+        assert_eq!(side.rest(), b"");
+        assert!(side.was_reset);
+    }
 }
 
 #[test]

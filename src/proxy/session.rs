@@ -227,15 +227,9 @@ impl<S: Stream> Session<S> {
                 let head_only = self.client.input().starts_with(b"HEAD ");
                 self.refuse(Failure::HeadTimeout, head_only, cx)
             }
-            (
-                Phase::Request
-                | Phase::Tunnel(_)
-                | Phase::Reply(_)
-                | Phase::Linger(_)
-                | Phase::Closed,
-                Some(failure),
-            ) => {
+            (phase, Some(failure)) => {
                 self.note(cx.meet(failure).reason);
+                self.give_up(phase);
                 Step::Stuck(Phase::Closed)
             }
         };
@@ -265,7 +259,14 @@ impl<S: Stream> Session<S> {
     /// The time to stop is over. Says whether anything was under way.
     pub(super) fn cut_short<N: Net>(&mut self, cx: &mut Shared<N>) -> bool {
         self.note(cx.meet(Failure::DrainTimeout).reason);
-        match mem::replace(&mut self.phase, Phase::Closed) {
+        let phase = mem::replace(&mut self.phase, Phase::Closed);
+        self.give_up(phase)
+    }
+
+    /// Ends a phase by force: sees to it that nobody takes what there is of a message or a tunnel for the whole. Says whether
+    /// anything was under way.
+    fn give_up(&mut self, phase: Phase<S>) -> bool {
+        match phase {
             Phase::Request => self.client.has_input(),
             Phase::Exchange(exchange) => {
                 self.abort(&exchange);
