@@ -162,12 +162,6 @@ impl Outbox {
         self.start == self.storage.len()
     }
 
-    /// Whether the kernel has taken nothing of what waits.
-    #[must_use]
-    pub fn is_untouched(&self) -> bool {
-        self.start == 0
-    }
-
     /// Gives storage back to which nothing was appended.
     pub fn tidy(&mut self, buffers: &mut Buffers) {
         if self.is_empty() {

@@ -34,6 +34,9 @@ pub struct Conn<S> {
     starved: bool,
     /// All that was ever sent here still stands at the front of the outbox, and could be sent again elsewhere.
     replayable: bool,
+    /// What waits in the outbox was offered to the kernel, which had no room for all of it. An event that says writable
+    /// changes nothing of that: it may be wrong.
+    offered: bool,
     /// How many bytes the kernel has taken since the last [`load`](Self::load).
     taken: u64,
 }
@@ -72,6 +75,7 @@ impl<S: Stream> Conn<S> {
             ended: false,
             starved: false,
             replayable: false,
+            offered: false,
             taken: 0,
         }
     }
@@ -262,6 +266,7 @@ impl<S: Stream> Conn<S> {
         let mut taken = 0;
         while self.writable && !(self.outbox.is_empty() && taken == bytes.len()) {
             let waiting = self.outbox.bytes();
+            self.offered = true;
             let rest = &bytes[taken..];
             let result = match (waiting.is_empty(), rest.is_empty()) {
                 (true, _) => self.stream.write(rest),
@@ -289,12 +294,13 @@ impl<S: Stream> Conn<S> {
                 }
             }
         }
+        self.offered &= !self.outbox.is_empty() || taken < bytes.len();
         Ok(taken)
     }
 
     /// Whether what waits was not offered to the kernel yet, and the kernel may have room.
     pub fn is_fresh(&self) -> bool {
-        self.writable && self.outbox.is_untouched()
+        self.writable && !self.offered
     }
 
     /// Whether bytes wait for the kernel to take them.

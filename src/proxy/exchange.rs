@@ -53,6 +53,30 @@ pub(super) enum Cut {
     Client,
 }
 
+/// How many bytes the kernels have taken in a turn.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    /// For the backend.
+    up: u64,
+    /// For the client.
+    down: u64,
+}
+
+impl Moved {
+    /// What counts as progress while `timer` is what is waited for: what goes the other way does not, or whoever sends a
+    /// trickle need never take anything.
+    fn for_the_sake_of(self, timer: Timer) -> u64 {
+        match timer {
+            Timer::RequestBody | Timer::UpstreamWrite => self.up,
+            Timer::ClientIdle | Timer::Head | Timer::Connect | Timer::Linger => 0,
+            Timer::Response | Timer::Continue | Timer::ResponseBody | Timer::ClientWrite => {
+                self.down
+            }
+            Timer::Tunnel => self.up + self.down,
+        }
+    }
+}
+
 impl Upload {
     /// Nothing of the request's body has come in yet.
     pub(super) fn new(request: &Request) -> Self {
@@ -130,11 +154,6 @@ impl<S: Stream> Exchange<S> {
             Upload::Done => Failure::UpstreamClosed,
         }
     }
-
-    /// Bytes that both kernels have taken.
-    fn taken(&self, client: &Conn<S>) -> u64 {
-        client.taken() + self.upstream.taken()
-    }
 }
 
 impl<S: Stream> Session<S> {
@@ -144,10 +163,13 @@ impl<S: Stream> Session<S> {
         mut exchange: Exchange<S>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let before = exchange.taken(&self.client);
+        let (up, down) = (exchange.upstream.taken(), self.client.taken());
         match self.flow(&mut exchange, cx) {
             Ok(()) => {
-                let moved = exchange.taken(&self.client) - before;
+                let moved = Moved {
+                    up: exchange.upstream.taken() - up,
+                    down: self.client.taken() - down,
+                };
                 self.join(exchange, moved, cx)
             }
             Err(failure) => self.exchange_failed(exchange, failure, cx),
@@ -220,7 +242,7 @@ impl<S: Stream> Session<S> {
     fn join<N: Net<Stream = S>>(
         &mut self,
         mut exchange: Exchange<S>,
-        moved: u64,
+        moved: Moved,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         match (&exchange.download, exchange.is_sent()) {
@@ -240,6 +262,7 @@ impl<S: Stream> Session<S> {
             (Download::Head | Download::Body { .. }, _) => {}
         }
         let timer = exchange.awaits(&self.client);
+        let moved = moved.for_the_sake_of(timer);
         self.watch_pace(&mut exchange.pace, timer, moved, cx);
         self.wait_for(timer, moved > 0, cx);
         if cx.spent {

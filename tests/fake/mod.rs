@@ -1,0 +1,270 @@
+//! A network in a few lines, for scenes where a test decides what each socket says and takes, hint by hint.
+//!
+//! It models nothing: `tests/sim` does. Each socket takes as many bytes as its `room` allows and says what it is made to say;
+//! time passes only when a test lets it.
+
+#![allow(dead_code, reason = "each test uses its part of this")]
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
+use rondel::net::stream::{Net, Owner, Readiness, Stream};
+use rondel::proxy::{Now, Proxy};
+
+/// errno of accept(2) and socket(2): this process has no descriptor left.
+const EMFILE: i32 = 24;
+/// Ticks after which a proxy that is still in a hurry spins.
+const TICKS_MAX: usize = 10_000;
+
+/// One end of a connection, as the proxy sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Sock {
+    incoming: VecDeque<u8>,
+    /// How many bytes it still takes.
+    pub(crate) room: usize,
+    sent: Vec<u8>,
+    owner: Option<Owner>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    socks: Vec<Sock>,
+    calling: VecDeque<usize>,
+    descriptors_max: usize,
+    upstream_room: usize,
+}
+
+impl World {
+    fn take_descriptor(&self) -> io::Result<()> {
+        let open = self
+            .socks
+            .iter()
+            .filter(|sock| !sock.closed && sock.owner.is_some());
+        if open.count() < self.descriptors_max {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(EMFILE))
+        }
+    }
+}
+
+/// A connection of the proxy's.
+#[derive(Debug)]
+pub(crate) struct FakeStream(usize, Rc<RefCell<World>>);
+
+/// The network.
+#[derive(Debug)]
+pub(crate) struct FakeNet(Rc<RefCell<World>>);
+
+impl FakeStream {
+    fn sock(&self) -> RefMut<'_, Sock> {
+        RefMut::map(self.1.borrow_mut(), |world| &mut world.socks[self.0])
+    }
+}
+
+impl Drop for FakeStream {
+    fn drop(&mut self) {
+        self.sock().closed = true;
+    }
+}
+
+impl Stream for FakeStream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut sock = self.sock();
+        if sock.incoming.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = room.len().min(sock.incoming.len());
+        for (to, from) in room.iter_mut().zip(sock.incoming.drain(..count)) {
+            *to = from;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sock = self.sock();
+        let count = sock.room.min(bytes.len());
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        sock.room -= count;
+        sock.sent.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| piece.iter().copied())
+            .collect();
+        self.write(&bytes)
+    }
+
+    fn connected(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shut_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset_on_close(&mut self) {}
+}
+
+impl Net for FakeNet {
+    type Stream = FakeStream;
+
+    fn accept(&mut self, _listener: usize) -> io::Result<(FakeStream, SocketAddr)> {
+        let mut world = self.0.borrow_mut();
+        if world.calling.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        world.take_descriptor()?;
+        let id = world.calling.pop_front().expect("somebody calls");
+        let addr = SocketAddr::from(([192, 0, 2, 7], 40_000));
+        Ok((FakeStream(id, Rc::clone(&self.0)), addr))
+    }
+
+    fn connect(&mut self, _addr: SocketAddr) -> io::Result<FakeStream> {
+        let mut world = self.0.borrow_mut();
+        world.take_descriptor()?;
+        let room = world.upstream_room;
+        world.socks.push(Sock {
+            room,
+            ..Sock::default()
+        });
+        Ok(FakeStream(world.socks.len() - 1, Rc::clone(&self.0)))
+    }
+
+    fn assign(&mut self, stream: &FakeStream, owner: Owner) {
+        stream.sock().owner = Some(owner);
+    }
+
+    fn close_listeners(&mut self) {}
+}
+
+/// A proxy with one backend, and the world around it.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    world: Rc<RefCell<World>>,
+    pub(crate) proxy: Proxy<FakeNet>,
+    now: Now,
+}
+
+impl Fake {
+    /// A proxy with the default limits, on a network on which everything has room.
+    pub(crate) fn new() -> Self {
+        let world = Rc::new(RefCell::new(World {
+            descriptors_max: usize::MAX,
+            upstream_room: usize::MAX,
+            ..World::default()
+        }));
+        let listen = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let config = Config {
+            listen: vec![listen],
+            backends: vec![Backend {
+                name: "b1".to_owned(),
+                addrs: vec![SocketAddr::from(([192, 0, 2, 2], 80))],
+            }],
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            forwarding: Forwarding::default(),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the clock needs one moment to count from"
+        )]
+        let instant = Instant::now();
+        let now = Now {
+            instant,
+            wall: SystemTime::UNIX_EPOCH,
+        };
+        let proxy = Proxy::new(FakeNet(Rc::clone(&world)), &config, &[listen], now);
+        Self { world, proxy, now }
+    }
+
+    /// No more than so many sockets at a time from now on.
+    pub(crate) fn limit_descriptors(&mut self, most: usize) {
+        self.world.borrow_mut().descriptors_max = most;
+    }
+
+    /// New upstreams take so many bytes.
+    pub(crate) fn limit_upstreams(&mut self, room: usize) {
+        self.world.borrow_mut().upstream_room = room;
+    }
+
+    /// A socket.
+    pub(crate) fn sock(&self, id: usize) -> RefMut<'_, Sock> {
+        RefMut::map(self.world.borrow_mut(), |world| &mut world.socks[id])
+    }
+
+    /// A client calls.
+    pub(crate) fn call(&mut self) -> usize {
+        let mut world = self.world.borrow_mut();
+        world.socks.push(Sock {
+            room: usize::MAX,
+            ..Sock::default()
+        });
+        let id = world.socks.len() - 1;
+        world.calling.push_back(id);
+        drop(world);
+        let hint = Readiness {
+            readable: true,
+            ..Readiness::default()
+        };
+        self.proxy.notify(Owner::Listener(0), hint);
+        self.settle();
+        id
+    }
+
+    /// The upstream that was made last.
+    pub(crate) fn newest(&self) -> usize {
+        self.world.borrow().socks.len() - 1
+    }
+
+    /// A socket says something.
+    pub(crate) fn say(&mut self, id: usize, bytes: &[u8]) {
+        self.sock(id).incoming.extend(bytes);
+        self.hint(id, true, true);
+    }
+
+    /// An event tells something of a socket, be it true or not.
+    pub(crate) fn hint(&mut self, id: usize, readable: bool, writable: bool) {
+        let owner = self.sock(id).owner.expect("the proxy has it");
+        let hint = Readiness {
+            readable,
+            writable,
+            ..Readiness::default()
+        };
+        self.proxy.notify(owner, hint);
+        self.settle();
+    }
+
+    /// Time goes by.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        self.now.wall += time;
+        self.settle();
+    }
+
+    /// Ticks until nobody is in a hurry.
+    fn settle(&mut self) {
+        for _ in 0..TICKS_MAX {
+            self.proxy.tick(self.now);
+            if self.proxy.wait(self.now.instant) != Some(Duration::ZERO) {
+                return;
+            }
+        }
+        panic!("it spins: {:?}", self.proxy.counts());
+    }
+}

@@ -1,0 +1,47 @@
+//! What goes wrong when sockets and hints come in just the wrong order. Each scene was a fault once.
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::Fake;
+
+const UNFINISHED: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n";
+/// What a client and its upstream can hold between them when each read brings as much as it may, in bytes.
+const HELD_MAX: usize = 300 * 1024;
+
+#[test]
+fn a_client_that_never_takes_the_response_does_not_live_on_by_sending_a_trickle() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, UNFINISHED);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    // The response begins, and the client takes nothing from its first byte on.
+    fake.sock(client).room = 0;
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+    fake.say(upstream, &[&head[..], &[b'x'; 100_000]].concat());
+    // It sends 70 bytes a second, more than --min-body-rate asks for. --body-timeout is one minute.
+    for _ in 0..2 {
+        fake.pass(Duration::from_secs(20));
+        assert_eq!(fake.proxy.counts().sessions, 1);
+        fake.say(client, &[b'y'; 1400]);
+    }
+    fake.pass(Duration::from_secs(20));
+    assert_eq!(fake.proxy.counts().sessions, 0);
+}
+
+#[test]
+fn a_socket_that_is_said_to_be_writable_and_takes_nothing_does_not_hoard_a_body() {
+    let mut fake = Fake::new();
+    fake.limit_upstreams(0);
+    let client = fake.call();
+    fake.say(client, UNFINISHED);
+    let upstream = fake.newest();
+    for _ in 0..50 {
+        fake.say(client, &[b'x'; 128 * 1024]);
+        fake.hint(upstream, false, true);
+    }
+    let held = fake.proxy.counts().held_bytes;
+    assert!(held <= HELD_MAX, "{held} bytes are held for one client");
+}
