@@ -45,3 +45,46 @@ fn a_socket_that_is_said_to_be_writable_and_takes_nothing_does_not_hoard_a_body(
     let held = fake.proxy.counts().held_bytes;
     assert!(held <= HELD_MAX, "{held} bytes are held for one client");
 }
+
+#[test]
+fn clients_that_wait_for_a_descriptor_come_in_at_once_while_idle_upstreams_hold_some() {
+    let mut fake = Fake::new();
+    // Twenty exchanges at a time leave twenty idle upstreams.
+    let clients: Vec<usize> = (0..20).map(|_| fake.call()).collect();
+    for client in clients {
+        fake.say(
+            client,
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        );
+        let upstream = fake.newest();
+        fake.hint(upstream, false, true);
+    }
+    for upstream in 20..40 {
+        fake.say(upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+    let counts = fake.proxy.counts();
+    assert_eq!((counts.sessions, counts.idle_upstreams), (0, 20));
+    fake.limit_descriptors(20);
+    for _ in 0..20 {
+        fake.call();
+    }
+    let counts = fake.proxy.counts();
+    assert_eq!((counts.sessions, counts.idle_upstreams), (20, 0));
+}
+
+#[test]
+fn a_client_that_waits_for_a_descriptor_comes_in_when_an_upstream_closes() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.limit_descriptors(2);
+    fake.call();
+    assert_eq!(fake.proxy.counts().sessions, 1, "no descriptor is left");
+    fake.say(
+        upstream,
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(fake.proxy.counts().sessions, 2);
+}

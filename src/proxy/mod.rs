@@ -253,7 +253,12 @@ impl<N: Net> Proxy<N> {
             return;
         };
         self.shared.read_bytes_max = Buffers::read_bytes_max(self.held);
+        let had_upstream = self.accepting.paused_until.is_some() && session.has_upstream();
         let turn = act(session, &mut self.shared);
+        if had_upstream && !session.has_upstream() {
+            // A descriptor is free again, or idle and as good as free.
+            self.accepting.paused_until = None;
+        }
         let storage = session.storage();
         self.held = self.held - session.held + storage;
         session.held = storage;
@@ -307,6 +312,8 @@ impl<N: Net> Proxy<N> {
                         self.accepting.readable[listener] = false;
                     }
                     Err(error) if is_about_one(&error) => {}
+                    // An idle upstream's descriptor is free now, and the next accept takes it.
+                    Err(error) if is_exhausted(&error) && self.shared.idle.drop_one() => {}
                     Err(error) => self.pause_accepting(&error),
                 }
             }
@@ -319,9 +326,6 @@ impl<N: Net> Proxy<N> {
     /// No connection can be accepted now, and no event will tell when one can.
     fn pause_accepting(&mut self, error: &io::Error) {
         self.accepting.paused_until = Some(self.shared.now.instant + ACCEPT_PAUSE);
-        if is_exhausted(error) {
-            self.shared.idle.drop_one();
-        }
         self.notice_waiting(&error.to_string());
     }
 

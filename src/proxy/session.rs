@@ -300,6 +300,14 @@ impl<S: Stream> Session<S> {
         }
     }
 
+    /// Whether it holds a connection to a backend.
+    pub(super) fn has_upstream(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Connect(_) | Phase::Exchange(_) | Phase::Tunnel(_)
+        )
+    }
+
     /// Storage in use, in bytes.
     pub(super) fn storage(&self) -> usize {
         let upstream = match &self.phase {
