@@ -184,14 +184,16 @@ fn both_unspecified_addresses_can_be_listened_on_at_once() {
 #[test]
 fn a_refused_head_request_gets_no_body() {
     let rondel = Rondel::start(&[Backend::echo("a").addr], &[]);
-    let mut client = rondel.connect();
-    client.send("HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n");
-    assert!(
-        client
-            .head()
-            .is_some_and(|head| head.starts_with("HTTP/1.1 400 "))
-    );
-    client.expect_end();
+    for before in ["", "\r\n"] {
+        let mut client = rondel.connect();
+        client.send(format!("{before}HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n"));
+        assert!(
+            client
+                .head()
+                .is_some_and(|head| head.starts_with("HTTP/1.1 400 "))
+        );
+        client.expect_end();
+    }
 }
 
 #[test]

@@ -88,3 +88,17 @@ fn a_client_that_waits_for_a_descriptor_comes_in_when_an_upstream_closes() {
     );
     assert_eq!(fake.proxy.counts().sessions, 2);
 }
+
+#[test]
+fn an_empty_line_is_no_request_that_a_stop_cuts_short() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, b"\r\n");
+    // --head-timeout is 10 s, --client-idle-timeout one minute.
+    fake.pass(Duration::from_secs(20));
+    let counts = fake.proxy.counts();
+    assert_eq!(counts.sessions, 1, "it has not begun a request");
+    fake.proxy.cut_short();
+    let counts = fake.proxy.counts();
+    assert_eq!((counts.sessions, counts.cut_short), (0, 0));
+}

@@ -86,10 +86,15 @@ fn an_idle_client_is_closed_without_a_word() {
 
 #[test]
 fn an_empty_line_is_not_a_request_begun() {
-    let rondel = Rondel::start(&[Stage::start().addr], &["--head-timeout", "200ms"]);
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &["--head-timeout", "200ms"]);
     let mut client = rondel.connect();
     client.send("\r\n");
-    client.expect_end();
+    client.expect_silence(Duration::from_millis(600));
+    client.send(get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send(ok("ok"));
+    assert_eq!(client.response(false).text(), "ok");
 }
 
 #[test]

@@ -171,8 +171,16 @@ fn reason(head: &[u8]) -> &[u8] {
     line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
-fn without_empty_line(input: &[u8]) -> &[u8] {
+/// What there is of a request, without the empty line that is tolerated before it.
+#[must_use]
+pub fn without_empty_line(input: &[u8]) -> &[u8] {
     input.strip_prefix(b"\r\n").unwrap_or(input)
+}
+
+/// Whether a request that is not to be forwarded was to be answered without a body, as far as can be told.
+#[must_use]
+pub fn asks_for_head_only(input: &[u8]) -> bool {
+    without_empty_line(input).starts_with(b"HEAD ")
 }
 
 fn version(minor: u8) -> Version {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use crate::http::forward::{self, Facts};
+use crate::http::head;
 use crate::net::conn::{Conn, Look};
 use crate::net::stream::{Net, Readiness, Stream};
 
@@ -223,8 +224,8 @@ impl<S: Stream> Session<S> {
                 self.exchange_failed(exchange, failure, cx)
             }
             (Phase::Connect(connect), Some(failure)) => self.connect_failed(connect, failure, cx),
-            (Phase::Request, Some(Failure::HeadTimeout)) if self.client.input() != b"\r\n" => {
-                let head_only = self.client.input().starts_with(b"HEAD ");
+            (Phase::Request, Some(Failure::HeadTimeout)) => {
+                let head_only = head::asks_for_head_only(self.client.input());
                 self.refuse(Failure::HeadTimeout, head_only, cx)
             }
             (phase, Some(failure)) => {
@@ -267,7 +268,7 @@ impl<S: Stream> Session<S> {
     /// anything was under way.
     fn give_up(&mut self, phase: Phase<S>) -> bool {
         match phase {
-            Phase::Request => self.client.has_input(),
+            Phase::Request => self.has_begun(),
             Phase::Exchange(exchange) => {
                 self.abort(&exchange);
                 true
@@ -298,6 +299,11 @@ impl<S: Stream> Session<S> {
             due: self.due(),
             held_bytes: self.held,
         }
+    }
+
+    /// Whether a part of a request has come. An empty line is none yet.
+    fn has_begun(&self) -> bool {
+        !head::without_empty_line(self.client.input()).is_empty()
     }
 
     /// Whether it holds a connection to a backend.
@@ -350,7 +356,7 @@ impl<S: Stream> Session<S> {
         let mut input = match self.client.look(&mut cx.scratch[..cx.read_bytes_max]) {
             Ok(Look::Bytes(input)) => input,
             Ok(Look::Blocked) => {
-                if self.client.has_input() {
+                if self.has_begun() {
                     self.wait_for(Timer::Head, false, cx);
                 }
                 return Step::Stuck(Phase::Request);
@@ -380,7 +386,7 @@ impl<S: Stream> Session<S> {
             }
             Err(reject) => {
                 cx.buffers.give(head);
-                let head_only = input.bytes().starts_with(b"HEAD ");
+                let head_only = head::asks_for_head_only(input.bytes());
                 self.refuse(Failure::Rejected(reject), head_only, cx)
             }
         }
