@@ -1,7 +1,7 @@
 //! Whether a case went as its verdict says: what reached the backend, what reached the client, who was answered by what.
 
 use super::format::{After, Case, Kind, Outcome};
-use super::stage::{Script, Stage, answer_body};
+use super::stage::{Script, Stage, answer_body, write};
 use crate::strict::meaning::{
     Answer, Asked, End, Meant, part_of_response, responses, whole_requests,
 };
@@ -9,6 +9,8 @@ use crate::strict::reader::Message;
 
 /// The request that is sent behind each case on the same connection.
 const MARKER: &str = "GET /marker HTTP/1.1\r\nHost: marker\r\nConnection: close\r\n\r\n";
+/// What is answered without a backend. With the answer, all that had come in before was seen.
+const NO_REQUEST: &str = "\r\n\r\n";
 /// The request that is sent after each case on a connection of its own.
 const SENTINEL: &str = "GET /sentinel HTTP/1.1\r\nHost: sentinel\r\nConnection: close\r\n\r\n";
 
@@ -26,7 +28,7 @@ pub(crate) fn check(case: &Case, stage: &Stage, in_pieces: bool) -> Result<(), S
             },
         ),
     };
-    stage.set_script(script);
+    stage.set_script(script.clone());
     let finish = case.asked.is_none() && case.after == After::Ends;
     let tunnels = case
         .outcomes
@@ -34,13 +36,21 @@ pub(crate) fn check(case: &Case, stage: &Stage, in_pieces: bool) -> Result<(), S
         .any(|outcome| outcome.meant.status == Some(101));
     let half = case.asked.as_ref().is_some_and(|asked| asked.has("half"));
     let marked = !finish && !tunnels && !half;
-    let sent = if marked {
-        [&bytes[..], MARKER.as_bytes()].concat()
+    let marker = if marked { MARKER.as_bytes() } else { b"" };
+    let client = stage.connect();
+    let (back, end) = if script.in_pieces {
+        // Which request bytes are for that come when the next one is on its way, nobody can tell. So the next one is sent
+        // when all of them have been seen.
+        write(&client, &bytes, false);
+        stage.await_script();
+        stage.send(stage.connect(), NO_REQUEST.as_bytes(), false, false);
+        // To a connection that is closed by now, writing would take the place of the news how it was closed.
+        let marker = if case.is_kept() { marker } else { b"" };
+        stage.send(client, marker, false, false)
     } else {
-        bytes
+        stage.send(client, &[&bytes, marker].concat(), in_pieces, finish)
     };
-    let (back, end) = stage.send(&sent, in_pieces && case.asked.is_none(), finish);
-    let (sentinel, _) = stage.send(SENTINEL.as_bytes(), false, false);
+    let (sentinel, _) = stage.send(stage.connect(), SENTINEL.as_bytes(), false, false);
     let recorded = stage.recorded();
     own_answer(&one(&sentinel, "GET")?.message, "GET", "/sentinel")?;
     let shown = |why: String| {

@@ -40,6 +40,8 @@ struct Recorder {
     records: Vec<Record>,
     /// Whether anything has come back to the client since the script was set.
     came_back: bool,
+    /// Whether the script's bytes are all out.
+    played: bool,
 }
 
 pub(crate) struct Stage {
@@ -76,14 +78,31 @@ impl Stage {
         let mut recorder = self.recorder.0.lock().expect("nobody panics with it");
         recorder.script = script;
         recorder.came_back = false;
+        recorder.played = false;
     }
 
-    /// Sends these bytes on a connection of their own, and gives all that comes back, and how that ended.
-    pub(crate) fn send(&self, bytes: &[u8], in_pieces: bool, finish: bool) -> (Vec<u8>, End) {
-        let mut client = TcpStream::connect(self.rondel.addr).expect("it listens");
+    /// Opens a connection.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.rondel.addr).expect("it listens");
         client.set_read_timeout(Some(PATIENCE)).expect("it is open");
         client.set_nodelay(true).expect("it is open");
-        write(&mut client, bytes, in_pieces);
+        client
+    }
+
+    /// Waits until the script's bytes are all out.
+    pub(crate) fn await_script(&self) {
+        wait_until(&self.recorder, |recorder| recorder.played);
+    }
+
+    /// Sends these bytes, and gives all that comes back, and how that ended.
+    pub(crate) fn send(
+        &self,
+        mut client: TcpStream,
+        bytes: &[u8],
+        in_pieces: bool,
+        finish: bool,
+    ) -> (Vec<u8>, End) {
+        write(&client, bytes, in_pieces);
         if finish {
             // Who was refused before may be shut out already.
             let _ = client.shutdown(Shutdown::Write);
@@ -150,11 +169,12 @@ fn serve(mut stream: TcpStream, nth: usize, shared: &(Mutex<Recorder>, Condvar))
             recorder.script.clone()
         };
         reader.push(&room[..count]);
-        if answer(&mut stream, &mut reader, &script) == After::Stays {
+        if answer(&stream, &mut reader, &script, shared) == After::Stays {
             continue;
         }
         if script.after == After::Resets {
-            await_client(shared);
+            // A reset before the client has got anything may take that away, or not.
+            wait_until(shared, |recorder| recorder.came_back);
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         break;
@@ -164,14 +184,19 @@ fn serve(mut stream: TcpStream, nth: usize, shared: &(Mutex<Recorder>, Condvar))
     shared.1.notify_all();
 }
 
-/// Waits until the client has got the first bytes: a reset before that may take them away, or not.
-fn await_client((recorder, changed): &(Mutex<Recorder>, Condvar)) {
+/// Waits for what must come; the test fails elsewhere if it does not.
+fn wait_until((recorder, changed): &(Mutex<Recorder>, Condvar), there: impl Fn(&Recorder) -> bool) {
     let recorder = recorder.lock().expect("nobody panics with it");
-    let _ = changed.wait_timeout_while(recorder, PATIENCE, |recorder| !recorder.came_back);
+    let _ = changed.wait_timeout_while(recorder, PATIENCE, |recorder| !there(recorder));
 }
 
 /// Answers what there is to answer; what cannot be read ends the connection.
-fn answer(stream: &mut TcpStream, reader: &mut Reader, script: &Script) -> After {
+fn answer(
+    stream: &TcpStream,
+    reader: &mut Reader,
+    script: &Script,
+    shared: &(Mutex<Recorder>, Condvar),
+) -> After {
     loop {
         let message = match reader.advance() {
             Ok(Found::Nothing) => return After::Stays,
@@ -199,6 +224,8 @@ fn answer(stream: &mut TcpStream, reader: &mut Reader, script: &Script) -> After
         };
         if is_case(&message) {
             write(stream, &script.bytes, script.in_pieces);
+            shared.0.lock().expect("nobody panics with it").played = true;
+            shared.1.notify_all();
             if script.after != After::Stays {
                 return script.after;
             }
@@ -227,7 +254,7 @@ pub(crate) fn answer_body(method: &str, target: &str) -> String {
 }
 
 /// Writes all of it, or as much as the peer takes.
-fn write(stream: &mut TcpStream, bytes: &[u8], in_pieces: bool) {
+pub(crate) fn write(mut stream: &TcpStream, bytes: &[u8], in_pieces: bool) {
     let piece = if in_pieces {
         bytes.len().div_ceil(PIECES_MAX).max(1)
     } else {
