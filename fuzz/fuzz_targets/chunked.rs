@@ -6,9 +6,13 @@
 
 #![no_main]
 
+#[path = "../../tests/strict/mod.rs"]
+mod strict;
+
 use libfuzzer_sys::fuzz_target;
 use rondel::http::body::Body;
 use rondel::http::{Framing, Method, Reject, Request, Response, Span, Version};
+use strict::meaning::one_request;
 
 fuzz_target!(|input: &[u8]| {
     let [who, pieces, rest @ ..] = input else {
@@ -31,13 +35,19 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole.made, split.made);
     assert_eq!(whole.taken, split.taken);
     if whole.end != Ok(true) {
-        return;
+        let alone = reader.response && reader.old;
+        let part = strictly(&whole.made);
+        return assert!(alone || part.is_err(), "less than a body passes for one");
     }
     let data = data_of(&stream[..whole.taken]);
     if reader.response && reader.old {
         return assert_eq!(whole.made, data, "a client of 1.0 gets the data alone");
     }
     assert_eq!(data_of(&whole.made), data);
+    let message =
+        strictly(&whole.made).expect("a strict reader finds one body, and no byte left over");
+    assert_eq!(message.body, data);
+    assert!(reader.trailers || message.trailers.is_empty());
     let again = run(reader, &whole.made, &[]);
     assert_eq!(again.end, Ok(true));
     assert_eq!(
@@ -45,6 +55,12 @@ fuzz_target!(|input: &[u8]| {
         "what we wrote is written as we would write it"
     );
 });
+
+/// Reads a body as that of one request, by a reader that shares no code with us.
+fn strictly(body: &[u8]) -> Result<strict::reader::Message, String> {
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    one_request(&[head, body].concat())
+}
 
 /// Who the body is for.
 #[derive(Clone, Copy)]

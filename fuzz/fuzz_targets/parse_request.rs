@@ -2,11 +2,17 @@
 
 #![no_main]
 
+#[path = "../../tests/strict/mod.rs"]
+mod strict;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
+use rondel::http::body::Body;
 use rondel::http::forward::{self, Facts};
 use rondel::http::{Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Reject, Request, TARGET_BYTES_MAX};
+use strict::meaning::{Meant, one_request};
+use strict::reader::{Ending, text};
 
 fuzz_target!(|input: &[u8]| {
     for believed in [false, true] {
@@ -42,6 +48,8 @@ fn check(input: &[u8], believed: bool) {
         );
     }
 
+    strictly(&input[..len], &input[len..], &out, &judged);
+
     // The next hop, as strict as we are, reads the same request and all of it. It may find that our own fields made it
     // too large, and that it was the last hop allowed.
     match rewrite(&out, "next", believed, &mut Vec::new()) {
@@ -62,6 +70,86 @@ fn check(input: &[u8], believed: bool) {
         Err(Reject::HopsSpent) => assert!(out.starts_with(b"OPTIONS ")),
         other => panic!("{other:?} from {:?}", String::from_utf8_lossy(&out)),
     }
+}
+
+/// What goes to the backend, head and body, is exactly one request for a strict reader that shares no code with us: the one
+/// that came in. As a body serves what stands behind the head, and a plain one.
+fn strictly(head: &[u8], behind: &[u8], out: &[u8], judged: &Request) {
+    let plain: &[u8] = match judged.framing {
+        Framing::Length(length) if length < 4096 => &[b'x'; 4096][..length as usize],
+        Framing::Chunked => b"5;a=b\r\nhello\r\n00\r\nX-T: 1\r\n\r\n",
+        Framing::None | Framing::Length(_) | Framing::UntilClose => b"",
+    };
+    for body in [behind, plain] {
+        let (mut bytes, mut all) = (body.to_vec(), out.to_vec());
+        let mut flow = Body::request(judged);
+        if let Ok(passed) = flow.pass(&mut bytes) {
+            all.extend_from_slice(&bytes[..passed.made]);
+        }
+        let read = one_request(&all);
+        let shown = || String::from_utf8_lossy(&all).into_owned();
+        if !flow.is_done() {
+            assert!(
+                read.is_err(),
+                "less than a request passes for one: {:?}",
+                shown()
+            );
+            continue;
+        }
+        let message = read.unwrap_or_else(|why| panic!("{why}: {:?}", shown()));
+        let framing = match judged.framing {
+            // An empty body may be told of or not.
+            Framing::None => message.framing().expect("it was read"),
+            Framing::Length(length) => Some(Ending::Length(length as usize)),
+            Framing::Chunked | Framing::UntilClose => Some(Ending::Chunked),
+        };
+        assert!(judged.framing != Framing::None || message.body.is_empty());
+        let body = match judged.framing {
+            Framing::Length(length) => body[..length as usize].to_vec(),
+            Framing::None | Framing::Chunked | Framing::UntilClose => message.body.clone(),
+        };
+        let meant = Meant {
+            request: Some(meant_by(head)),
+            framing,
+            body,
+            trailers: message.trailers.clone(),
+            lacks: ["keep-alive", "proxy-connection"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Meant::default()
+        };
+        meant
+            .check(&message)
+            .unwrap_or_else(|why| panic!("{why}: {:?}", shown()));
+        assert!(judged.trailers || message.trailers.is_empty());
+    }
+}
+
+/// Method, target and host of a head that was found good, by the shortest reading there is.
+fn meant_by(head: &[u8]) -> (String, String, String) {
+    let head = text(head);
+    let mut lines = head.trim_start_matches("\r\n").split("\r\n");
+    let mut parts = lines.next().unwrap_or_default().split(' ');
+    let method = parts.next().unwrap_or_default().to_owned();
+    let target = parts.next().unwrap_or_default();
+    let host = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .map_or("192.0.2.1:8080", |(_, value)| {
+            value.trim_matches([' ', '\t'])
+        });
+    if target.starts_with('/') || target == "*" {
+        return (method, target.to_owned(), host.to_owned());
+    }
+    let behind = target.split_once("://").map_or("", |(_, behind)| behind);
+    let end = behind.find(['/', '?']).unwrap_or(behind.len());
+    let (host, path) = behind.split_at(end);
+    let path = match path.chars().next() {
+        Some('/') => path.to_owned(),
+        None if method == "OPTIONS" => "*".to_owned(),
+        _ => format!("/{path}"),
+    };
+    (method, path, host.to_owned())
 }
 
 /// Rewrites the head as the proxy of that name, for a client that is `believed` about others or is not.

@@ -2,11 +2,16 @@
 
 #![no_main]
 
+#[path = "../../tests/strict/mod.rs"]
+mod strict;
+
 use libfuzzer_sys::fuzz_target;
+use rondel::http::body::Body;
 use rondel::http::forward::{self, Asked};
 use rondel::http::{
     Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Request, Response, Span, Version,
 };
+use strict::meaning::{self, End, one_response, part_of_response};
 
 /// The date that is written where the backend gave none.
 const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
@@ -95,6 +100,8 @@ fn check(input: &[u8], request: Request, close: bool) {
     }
     assert!(judged.is_interim() || judged.status == 101 || !(close && judged.keep_client));
 
+    strictly(&input[len..], &out, &request, &judged);
+
     // The client, as strict as we are, reads the same response and all of it. Our own fields may have made it too large.
     match rewrite(&out, &request, close, &mut Vec::new()) {
         Ok(Some((len, read))) => {
@@ -115,6 +122,48 @@ fn check(input: &[u8], request: Request, close: bool) {
             assert!(out.len() > HEAD_BYTES_MAX || fields > HEAD_FIELDS_MAX);
         }
         other => panic!("{other:?} from {:?}", String::from_utf8_lossy(&out)),
+    }
+}
+
+/// What goes to the client, head and body, is exactly one response for a strict reader that shares no code with us, and if
+/// it came in part it is seen to be a part. As a body serves what stands behind the head.
+fn strictly(behind: &[u8], head: &[u8], request: &Request, judged: &Response) {
+    if judged.is_interim() || judged.status == 101 {
+        return;
+    }
+    let asked = meaning::Asked {
+        method: match request.method {
+            Method::Head => "HEAD",
+            Method::Idempotent | Method::Other => "GET",
+        },
+        http10: request.version == Version::Http10,
+    };
+    let (mut bytes, mut all) = (behind.to_vec(), head.to_vec());
+    let mut body = Body::response(judged, request);
+    let passed = body.pass(&mut bytes);
+    if let Ok(passed) = passed {
+        all.extend_from_slice(&bytes[..passed.made]);
+    }
+    let shown = || String::from_utf8_lossy(&all).into_owned();
+    if passed.is_err() || !body.may_end() {
+        // Where only the end of the connection tells the end, the proxy resets it.
+        let end = match (judged.framing, request.version) {
+            (Framing::Chunked, Version::Http10) => End::Reset,
+            _ => End::Closed,
+        };
+        let part = part_of_response(&all, asked, end);
+        part.unwrap_or_else(|why| panic!("{why}: {:?}", shown()));
+        return;
+    }
+    let answer = one_response(&all, asked, End::Closed);
+    let answer = answer.unwrap_or_else(|why| panic!("{why}: {:?}", shown()));
+    assert_eq!(answer.message.status(), Ok(judged.status));
+    assert!(request.trailers || answer.message.trailers.is_empty());
+    match judged.framing {
+        Framing::None => assert!(answer.message.body.is_empty()),
+        Framing::Length(length) => assert_eq!(answer.message.body, behind[..length as usize]),
+        Framing::UntilClose => assert_eq!(answer.message.body, behind),
+        Framing::Chunked => assert!(answer.message.body.len() <= behind.len()),
     }
 }
 

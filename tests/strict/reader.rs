@@ -203,7 +203,7 @@ impl Reader {
                     Some(line) if line.is_empty() => {
                         self.stage = Stage::Length(0);
                     }
-                    Some(line) => self.message.trailers.push(field(&line)?),
+                    Some(line) => self.message.trailers.push(trailer(&line)?),
                 },
             }
         }
@@ -288,16 +288,33 @@ fn chunk_size(line: &str) -> Result<usize, String> {
     usize::from_str_radix(line, 16).map_err(|_| format!("chunk size {line:?}"))
 }
 
-/// A field, its name in lower case.
+/// A field of a head, its name in lower case: as we write them, with one blank behind the colon and none else around.
 fn field(line: &str) -> Result<(String, String), String> {
-    let (name, value) = plain(line)?
-        .split_once(": ")
-        .or_else(|| line.split_once(':'))
-        .ok_or_else(|| format!("field {line:?}"))?;
-    if !is_token(name) || value.trim_matches([' ', '\t']) != value {
+    let (name, value) = name_and_value(line)?;
+    let value = value.strip_prefix(' ').unwrap_or(value);
+    if value.trim_matches(BLANKS) != value {
         return Err(format!("field {line:?}"));
     }
-    Ok((name.to_ascii_lowercase(), value.to_owned()))
+    Ok((name, value.to_owned()))
+}
+
+/// A trailer, its name in lower case. Those go on as they came, with blanks around the value if there were any.
+fn trailer(line: &str) -> Result<(String, String), String> {
+    let (name, value) = name_and_value(line)?;
+    Ok((name, value.trim_matches(BLANKS).to_owned()))
+}
+
+/// What may stand around a value.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+fn name_and_value(line: &str) -> Result<(String, &str), String> {
+    let colon = plain(line)?.split_once(':');
+    let (name, value) = colon.ok_or_else(|| format!("field {line:?}"))?;
+    if is_token(name) {
+        Ok((name.to_ascii_lowercase(), value))
+    } else {
+        Err(format!("field {line:?}"))
+    }
 }
 
 #[cfg(test)]
@@ -334,7 +351,7 @@ mod tests {
     #[test]
     fn messages_follow_each_other() {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi\
-            PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX-T: 1\r\n\r\n";
+            PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX-T:a: 1\t\r\n\r\n";
         let found = check(bytes).expect("three messages");
         let bodies: Vec<&[u8]> = found.iter().map(|message| message.1.as_slice()).collect();
         assert_eq!(bodies, [&b""[..], b"hi", b"abc"]);
@@ -352,6 +369,9 @@ mod tests {
             b"GET / HTTP/1.1\nHost: a\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             b"GET / HTTP/1.1\r\n folded: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: a \r\n\r\n",
+            b"GET / HTTP/1.1\r\nA:  a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA B: a\r\n\r\n",
             b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc",
         ] {
             assert!(
