@@ -84,8 +84,7 @@ fn parts(reject: Reject) -> Vec<Failure> {
         | Reject::BadFraming
         | Reject::BodyTooLarge
         | Reject::HeadTooLarge
-        | Reject::CodingUnknown
-        | Reject::VersionUnknown => Some(Failure::BadResponseHead(reject)),
+        | Reject::CodingUnknown => Some(Failure::BadResponseHead(reject)),
         Reject::BadChunk | Reject::BadTrailer | Reject::TrailerTooLarge => {
             Some(Failure::BadResponseBody(reject))
         }
@@ -94,6 +93,8 @@ fn parts(reject: Reject) -> Vec<Failure> {
         | Reject::TargetTooLong
         | Reject::MethodRefused
         | Reject::ExpectationUnknown
+        // What does not begin as a response of 1.0 or 1.1 is none at all.
+        | Reject::VersionUnknown
         | Reject::Loop
         | Reject::HopsSpent => None,
     };

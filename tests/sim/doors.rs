@@ -175,6 +175,10 @@ impl World {
         self.descriptors.assign(fd, owner);
         if let Owner::Upstream(key) = owner {
             self.socks[sock.0].client = self.descriptors.sock_of(Owner::Client(key));
+            if std::mem::replace(&mut self.socks[sock.0].lent, true) {
+                let backend = self.socks[sock.0].backend;
+                self.picks.push(backend.expect("upstreams have a backend"));
+            }
         }
     }
 
@@ -187,6 +191,7 @@ impl World {
             .position(|door| door.addrs.contains(&addr));
         let backend = door.expect("the proxy connects to backends only");
         self.progress += 1;
+        self.picks.push(backend);
         if self.descriptors.are_spent() {
             self.shut_door(backend, Fault::Descriptors, None);
             return Err(io::Error::from_raw_os_error(EMFILE));
@@ -205,6 +210,7 @@ impl World {
         self.socks[near.0].home = Home::Proxy(fd);
         self.socks[near.0].connecting = true;
         self.socks[near.0].called_at = self.now;
+        self.socks[near.0].backend = Some(backend);
         self.note(
             "connect: sock {} as fd {} to backend {}",
             [near.0, fd, backend],

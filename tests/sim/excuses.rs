@@ -127,6 +127,10 @@ impl Ledger {
         if (status, reason) == (299, "") {
             causes.push(("", 299, &[Fault::IdleTalk, Fault::Behind]));
         }
+        if self.entries[id].exchange.expects {
+            // Whoever waits for a 100 and does not read it sends no body.
+            causes.push(("request-body-timeout", 408, &[Fault::SlowRead]));
+        }
         if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
             return true;
         }

@@ -56,6 +56,8 @@ pub(crate) struct World {
     /// Connections accepted in this tick, and in all.
     pub(crate) accepts: usize,
     pub(crate) accepted: u64,
+    /// The backends that requests went to, in order: by new connections and by reused ones.
+    pub(crate) picks: Vec<usize>,
     agenda: Agenda,
 }
 
@@ -81,6 +83,7 @@ impl World {
             tick: 0,
             accepts: 0,
             accepted: 0,
+            picks: Vec::new(),
             agenda: Agenda::default(),
         }
     }
@@ -164,6 +167,7 @@ impl World {
     pub(crate) fn read(&mut self, id: SockId, room: &mut [u8]) -> io::Result<usize> {
         let tick = self.tick;
         let sock = &mut self.socks[id.0];
+        sock.count_call(tick);
         if sock.connecting {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -183,15 +187,10 @@ impl World {
             *to = from;
         }
         if let Home::Proxy(_) = sock.home {
-            sock.tick = if sock.tick.0 == tick {
-                (tick, sock.tick.1 + count)
-            } else {
-                (tick, count)
-            };
+            let (bytes, _) = sock.charge(tick, count);
             assert!(
-                sock.tick.1 <= TICK_BYTES_MAX,
-                "{} bytes read from one socket in one tick",
-                sock.tick.1
+                bytes <= TICK_BYTES_MAX,
+                "{bytes} bytes read from one socket in one tick"
             );
             sock.read_at = self.now;
             self.progress += 1;
@@ -207,7 +206,9 @@ impl World {
     }
 
     pub(crate) fn write(&mut self, id: SockId, bytes: &[u8]) -> io::Result<usize> {
+        let tick = self.tick;
         let sock = &mut self.socks[id.0];
+        sock.count_call(tick);
         let Some(peer) = sock.peer.filter(|_| !sock.connecting) else {
             return Err(sock.error.take().map_or(
                 io::ErrorKind::WouldBlock.into(),

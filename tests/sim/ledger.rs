@@ -81,8 +81,6 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) entries: Vec<Entry>,
-    /// How many requests each backend got.
-    shares: Vec<usize>,
     /// How often each reason word was told to a client.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Failures that only a fault at a backend's door explains: which ones each may have met.
@@ -102,7 +100,6 @@ impl Ledger {
         let limits = &plan.config.limits;
         Self {
             entries: Vec::new(),
-            shares: vec![0; plan.config.backends.len()],
             reasons: BTreeMap::new(),
             claims: Vec::new(),
             claimed: BTreeMap::new(),
@@ -157,14 +154,7 @@ impl Ledger {
     }
 
     /// A backend has the head of a request. Says which attempt it is.
-    pub(crate) fn arrive(
-        &mut self,
-        world: &World,
-        id: usize,
-        backend: usize,
-        sock: SockId,
-    ) -> usize {
-        self.shares[backend] += 1;
+    pub(crate) fn arrive(&mut self, world: &World, id: usize, sock: SockId) -> usize {
         let (before, reused) = (world.delivered(sock), world.socks[sock.0].served > 0);
         let entry = &mut self.entries[id];
         assert!(entry.sent.is_some(), "request {id} came before it was sent");
@@ -214,9 +204,10 @@ impl Ledger {
         entry.outcome = Some(outcome);
     }
 
-    /// Every request has ended, none was sent twice without need, and, where nothing went wrong, all backends had
-    /// their share.
-    pub(crate) fn close(&mut self, world: &mut World, faultless: bool) {
+    /// Every request has ended, none was sent twice without need, and, where nothing went wrong, the backends took
+    /// turns.
+    pub(crate) fn close(&mut self, world: &mut World, plan: &Plan) {
+        let faultless = plan.is_faultless();
         self.take_losses(world);
         for (id, entry) in self.entries.iter().enumerate() {
             assert!(
@@ -236,11 +227,9 @@ impl Ledger {
                 "something was lost in the tunnel: {entry:#?}"
             );
         }
-        let (least, most) = (self.shares.iter().min(), self.shares.iter().max());
-        let even = least
-            .zip(most)
-            .is_some_and(|(least, most)| most - least <= 1);
-        assert!(!faultless || even, "uneven shares: {:?}", self.shares);
+        if faultless {
+            take_turns(&world.picks, plan);
+        }
     }
 
     pub(crate) fn served(&self) -> usize {
@@ -284,4 +273,22 @@ impl Entry {
         let deaths = dead.count() + sent.filter(|loss| loss.reused).count();
         total == 2 && deaths >= 1 && self.exchange.is_idempotent()
     }
+}
+
+/// Exact round robin: those that are alive follow each other in the order of the configuration, whoever else is tried in
+/// between.
+fn take_turns(picks: &[usize], plan: &Plan) {
+    let backends = plan.config.backends.len();
+    let alive: Vec<usize> = (0..backends)
+        .filter(|&backend| plan.dead != Some(backend))
+        .collect();
+    let mut picked = picks.iter().filter(|&&pick| plan.dead != Some(pick));
+    assert!(
+        alive
+            .iter()
+            .cycle()
+            .zip(&mut picked)
+            .all(|(turn, pick)| turn == pick),
+        "of {alive:?} not each in turn: {picks:?}"
+    );
 }

@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     /// Descriptors that there are.
     pub(crate) descriptors_max: usize,
     pub(crate) drain_at: Option<Duration>,
+    /// This backend is down from the beginning to the end.
+    pub(crate) dead: Option<usize>,
     /// When the proxy is told to stop at once.
     pub(crate) cut_at: Option<Duration>,
     /// How many answers in a thousand come as slowly as they may.
@@ -62,12 +64,15 @@ const SIZES: [(usize, usize, usize, usize, u64); 7] = [
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let faults = if rng.chance(250) {
-            Faults::default()
-        } else {
-            Faults::draw(rng)
-        };
-        Self::with_faults(faults, rng)
+        if !rng.chance(250) {
+            return Self::with_faults(Faults::draw(rng), rng);
+        }
+        let mut plan = Self::with_faults(Faults::default(), rng);
+        let backends = plan.config.backends.len();
+        if backends > 1 && rng.chance(300) {
+            plan.dead = Some(rng.below(backends));
+        }
+        plan
     }
 
     pub(crate) fn with_faults(faults: Faults, rng: &mut Rng) -> Self {
@@ -119,6 +124,7 @@ impl Plan {
             },
             drain_at,
             cut_at,
+            dead: None,
             trickles: rng.pick(&[0, 0, 0, 50]),
             faults,
         }
@@ -126,7 +132,7 @@ impl Plan {
 
     /// Whether a long head could take too long, a few bytes at a time.
     pub(crate) fn is_cramped(&self) -> bool {
-        self.profile.window.0 < 300
+        self.profile.window.0 < 2000
     }
 
     /// Whether nothing goes wrong in this run.
@@ -165,8 +171,8 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "descriptors {}, drain {:?}, cut {:?}",
-            self.descriptors_max, self.drain_at, self.cut_at
+            "descriptors {}, drain {:?}, cut {:?}, dead {:?}",
+            self.descriptors_max, self.drain_at, self.cut_at, self.dead
         )
     }
 }

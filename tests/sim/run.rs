@@ -121,6 +121,9 @@ impl<'a> Sim<'a> {
             let at = rng.duration(Duration::ZERO, plan.start_max);
             guard.plan(at, Due::Wake(Peer::Client(index)));
         }
+        if let Some(backend) = plan.dead {
+            guard.set_down(backend, true);
+        }
         plan_scenes(plan, &mut guard);
         drop(guard);
         let net = SimNet {
@@ -266,7 +269,8 @@ impl<'a> Sim<'a> {
             world.descriptors.shuffle(&mut self.rng);
         }
         let mut events = Vec::new();
-        while events.len() < self.plan.batch_max
+        let batch = self.rng.between(1, self.plan.batch_max);
+        while events.len() < batch
             && let Some((owner, flags)) = world.harvest()
         {
             events.push((owner, flags));
@@ -345,7 +349,7 @@ impl<'a> Sim<'a> {
             assert!(client.done, "client {index} has not come to its end");
         }
         let mut world = self.world.borrow_mut();
-        self.ledger.close(&mut world, self.plan.is_faultless());
+        self.ledger.close(&mut world, self.plan);
         let mut coverage = self.watch.coverage;
         coverage.see(Doing::Closed, world.accepted);
         for &(failure, times) in self.proxy.failures() {

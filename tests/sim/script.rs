@@ -136,8 +136,13 @@ impl Author<'_> {
         let body = exchange.coded_body(&mut self.world.rng);
         if exchange.expects {
             self.pieces(head, Fault::SlowHead, timeouts.head);
-            self.steps
-                .push_back(Step::Continue(exchange.id, Duration::from_millis(700)));
+            // Where a 100 is sure to come, some wait for as long as it takes.
+            let patience = if exchange.is_continued() && self.world.rng.chance(500) {
+                timeouts.response + timeouts.body
+            } else {
+                Duration::from_millis(700)
+            };
+            self.steps.push_back(Step::Continue(exchange.id, patience));
         } else if !body.is_empty() && self.world.rng.chance(500) {
             // One write, so that the body's beginning comes with the head.
             head.extend_from_slice(&body);

@@ -190,7 +190,7 @@ impl Link {
             !self.closing,
             "request {id} came on a connection that was to be closed"
         );
-        let attempt = ledger.arrive(world, id, backend, self.sock);
+        let attempt = ledger.arrive(world, id, self.sock);
         self.served += 1;
         world.socks[self.sock.0].served = self.served;
         ledger.attempt(id, attempt).faults.extend(self.tainted);

@@ -10,6 +10,10 @@ pub(crate) const EPIPE: i32 = 32;
 pub(crate) const ECONNRESET: i32 = 104;
 pub(crate) const ENOTCONN: i32 = 107;
 
+/// Most reads and writes of one socket in one tick: a turn of requests as small as they can be, each answered at once, one
+/// more turn when its deadline comes, and the calls that find nothing.
+const TICK_CALLS_MAX: usize = 2 * (64 * 2 + 8);
+
 /// A socket; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SockId(pub(crate) usize);
@@ -68,6 +72,10 @@ pub(crate) struct Sock {
     pub(crate) called_at: Duration,
     pub(crate) read_at: Duration,
     pub(crate) written_at: Duration,
+    /// The backend that it was made for, at the proxy's end.
+    pub(crate) backend: Option<usize>,
+    /// Whether it was lent to a session before.
+    pub(crate) lent: bool,
     pub(crate) connecting: bool,
     pub(crate) inbox: VecDeque<u8>,
     pub(crate) wire: VecDeque<Segment>,
@@ -102,7 +110,8 @@ pub(crate) struct Sock {
     pub(crate) fault: Option<Fault>,
     /// What the proxy sent here and no script ever read.
     pub(crate) lost: Vec<u8>,
-    pub(crate) tick: (u64, usize),
+    /// The last tick in which the proxy did something with it: bytes read, and calls made.
+    tick: (u64, usize, usize),
 }
 
 impl Sock {
@@ -116,6 +125,8 @@ impl Sock {
             called_at: Duration::ZERO,
             read_at: Duration::ZERO,
             written_at: Duration::ZERO,
+            backend: None,
+            lent: false,
             connecting: false,
             inbox: VecDeque::new(),
             wire: VecDeque::new(),
@@ -140,13 +151,36 @@ impl Sock {
             told_gone_at: None,
             fault: None,
             lost: Vec::new(),
-            tick: (0, 0),
+            tick: (0, 0, 0),
         }
     }
 
     pub(crate) fn free(&self) -> usize {
         self.window
             .saturating_sub(self.wire_bytes + self.inbox.len())
+    }
+
+    /// The proxy read so many bytes; says what that comes to in this tick.
+    pub(crate) fn charge(&mut self, tick: u64, bytes: usize) -> (usize, usize) {
+        if self.tick.0 != tick {
+            self.tick = (tick, 0, 0);
+        }
+        self.tick.1 += bytes;
+        (self.tick.1, self.tick.2)
+    }
+
+    /// The proxy makes a call for this socket, of which there may be only so many in one tick.
+    pub(crate) fn count_call(&mut self, tick: u64) {
+        if !matches!(self.home, Home::Proxy(_)) {
+            return;
+        }
+        self.charge(tick, 0);
+        self.tick.2 += 1;
+        assert!(
+            self.tick.2 <= TICK_CALLS_MAX,
+            "{} calls for one socket in one tick",
+            self.tick.2
+        );
     }
 
     /// Whether it has room for no more now.
