@@ -2,6 +2,7 @@
 //! backends, and everything that chance decides comes from one seed.
 //!
 //! `cargo test --test sim` runs 200 seeds, `SEEDS=2000` more, `SEED=42` one, with what happened last when it fails.
+//! The scenes always run, and must reach every phase of a session, every row of the failure table and every reason word.
 
 #[path = "sim/mod.rs"]
 mod sim;
@@ -9,10 +10,14 @@ mod strict;
 
 use std::time::Instant;
 
-use sim::run::{Totals, run};
+use sim::run::{Totals, run, run_scene};
+use sim::scenes::SCENES;
 
 /// Seeds run when nobody says otherwise.
 const SEEDS: u64 = 200;
+
+/// Seeds that must reach whatever there is to be reached.
+const SEEDS_FOR_ALL: u64 = 2000;
 
 #[test]
 fn whatever_happens_clients_get_their_bytes_or_a_failure_that_a_fault_explains() {
@@ -22,11 +27,38 @@ fn whatever_happens_clients_get_their_bytes_or_a_failure_that_a_fault_explains()
             .map(|text| text.parse::<u64>().expect("SEED and SEEDS are numbers"))
     };
     let (base, mut sum) = (now(), Sum::default());
-    match number("SEED") {
-        Some(seed) => sum.add(run(seed, base)),
-        None => (0..number("SEEDS").unwrap_or(SEEDS)).for_each(|seed| sum.add(run(seed, base))),
+    if let Some(seed) = number("SEED") {
+        sum.add(&run(seed, base));
+        return sum.print();
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    (0..seeds).for_each(|seed| sum.add(&run(seed, base)));
+    sum.print();
+    let gaps = sum.totals.coverage.gaps();
+    assert!(seeds < SEEDS_FOR_ALL || gaps.is_empty(), "{gaps:#?}");
+}
+
+/// Chance reaches everything in the end; these get there at once, whatever a seed happens to draw.
+#[test]
+fn the_scenes_reach_every_phase_every_row_of_the_failure_table_and_every_word() {
+    let (base, mut sum) = (now(), Sum::default());
+    for (place, scene) in (0..).zip(&SCENES) {
+        let mut totals = Totals::default();
+        for run in 0..scene.runs {
+            totals.add(&run_scene(scene, 1000 * place + run, base));
+        }
+        for row in scene.reaches {
+            assert!(
+                totals.coverage.has_met(row),
+                "{row} was not reached, although {}",
+                scene.name
+            );
+        }
+        sum.add(&totals);
     }
     sum.print();
+    let gaps = sum.totals.coverage.gaps();
+    assert!(gaps.is_empty(), "{gaps:#?}");
 }
 
 #[expect(
@@ -37,17 +69,17 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// What all seeds came to.
+/// What all runs came to.
 #[derive(Debug, Default)]
 struct Sum {
-    seeds: usize,
+    runs: usize,
     totals: Totals,
 }
 
 impl Sum {
-    fn add(&mut self, totals: Totals) {
-        self.seeds += 1;
-        self.totals.add(&totals);
+    fn add(&mut self, totals: &Totals) {
+        self.runs += 1;
+        self.totals.add(totals);
     }
 
     fn print(&self) {
@@ -60,12 +92,9 @@ impl Sum {
             coverage,
         } = &self.totals;
         print!("{coverage}");
-        for gap in coverage.gaps() {
-            println!("GAP {gap}");
-        }
         println!(
             "sim: {} runs, {clients} clients, {requests} requests ({served} served), {ticks} ticks, at most {held_bytes_max} bytes held",
-            self.seeds
+            self.runs
         );
     }
 }

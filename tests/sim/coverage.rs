@@ -203,6 +203,11 @@ impl Coverage {
         }
     }
 
+    /// Whether a row of the failure table was reached.
+    pub(crate) fn has_met(&self, row: &str) -> bool {
+        self.failures.contains_key(row)
+    }
+
     /// What was never reached, and what was reached that no list has.
     pub(crate) fn gaps(&self) -> Vec<String> {
         let phases = PHASES.into_iter().chain([Doing::Closed]).map(name_of);

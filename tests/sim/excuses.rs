@@ -129,7 +129,7 @@ impl Ledger {
         }
         if self.entries[id].exchange.expects {
             // Whoever waits for a 100 and does not read it sends no body.
-            causes.push(("request-body-timeout", 408, &[Fault::SlowRead]));
+            causes.push(("request-body-timeout", 408, &[Fault::SlowRead, Fault::Sip]));
         }
         if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
             return true;

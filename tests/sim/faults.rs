@@ -141,6 +141,15 @@ impl Faults {
         faults
     }
 
+    /// These alone, so many times in a thousand.
+    pub(crate) fn only(mix: &[(Fault, usize)]) -> Self {
+        let mut faults = Self::default();
+        for &(fault, permille) in mix {
+            faults.permille[fault as usize] = permille;
+        }
+        faults
+    }
+
     /// Whether the fault is done here and now. It counts only once it is [`done`](Self::done).
     pub(crate) fn strikes(&self, fault: Fault, rng: &mut Rng) -> bool {
         let permille = self.permille[fault as usize];

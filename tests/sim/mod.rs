@@ -1,8 +1,10 @@
 //! The simulated world: a network, a clock, scripted clients and backends, and what must hold among them.
 //!
-//! Reading order: `plan` (what a seed draws), `faults`, `kernel` with `descriptors`, `doors` and `stream` (the network),
-//! `exchange` (what is said), `script` and `clients`, `misdeeds` and `backends`, `requests` and `answers` (whether it is
-//! what was to come), `ledger` (whether that may be), `run`. What is read, `strict::reader` reads.
+//! Reading order: `plan` (what a seed draws) and `scenes` (what is made on purpose), `faults`, `kernel` with `sock`,
+//! `losses`, `descriptors`, `doors` and `stream` (the network), `exchange` with `content` and `wrongs` (what is said),
+//! `script`, `clients` and `link` (who says it), `misdeeds`, `backends`, `serving` and `ends` (who answers), `requests` and
+//! `answers` (whether it is what was to come), `ledger` and `excuses` (whether that may be), `checks` (what holds after
+//! every tick), `coverage` (what was reached), `run`. What is read, `strict::reader` reads.
 
 mod agenda;
 mod answers;
@@ -26,6 +28,7 @@ mod plan;
 mod requests;
 mod rng;
 pub(crate) mod run;
+pub(crate) mod scenes;
 mod script;
 mod serving;
 mod sock;

@@ -239,7 +239,7 @@ fn port(base: u16, index: usize) -> u16 {
     base + u16::try_from(index).expect("few")
 }
 
-fn backend_addr(backend: usize, extra: usize) -> SocketAddr {
+pub(super) fn backend_addr(backend: usize, extra: usize) -> SocketAddr {
     let last = u8::try_from(backend).expect("few");
     SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), port(3000, extra)))
 }

@@ -21,6 +21,7 @@ use super::kernel::World;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::rng::Rng;
+use super::scenes::Scene;
 use super::sock::Peer;
 use super::stream::SimNet;
 
@@ -58,6 +59,14 @@ pub(crate) fn run(seed: u64, base: Instant) -> Totals {
     run_plan(seed, &plan, rng, base)
 }
 
+/// Runs a directed plan.
+pub(crate) fn run_scene(scene: &Scene, seed: u64, base: Instant) -> Totals {
+    let mut rng = Rng::new(seed);
+    let plan = scene.plan(&mut rng);
+    println!("scene: {}, seed {seed}", scene.name);
+    run_plan(seed, &plan, rng, base)
+}
+
 /// Runs a plan; when it fails, tells the seed, the plan and what happened last.
 pub(crate) fn run_plan(seed: u64, plan: &Plan, mut rng: Rng, base: Instant) -> Totals {
     let descriptors = Descriptors::new(plan.descriptors_max);
@@ -74,7 +83,9 @@ pub(crate) fn run_plan(seed: u64, plan: &Plan, mut rng: Rng, base: Instant) -> T
             eprintln!("seed {seed}, what happened last:\n{}", world.trace);
             eprintln!("seed {seed}:\n{plan}\n  done: {}", world.faults);
         }
-        panic!("seed {seed} failed; SEED={seed} cargo test --test sim replays it");
+        panic!(
+            "seed {seed} failed; SEED={seed} cargo test --test sim replays it, a scene its own test"
+        );
     };
     totals
 }
