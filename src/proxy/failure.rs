@@ -21,7 +21,7 @@ pub enum Failure {
     RequestBodyTimeout,
     /// The client sent its body more slowly than we allow.
     RequestBodySlow,
-    /// The client took nothing of the response for too long.
+    /// The client took nothing of the response for too long, or not all of a reply of our own in that time.
     ClientWriteTimeout,
     /// The client took the response more slowly than we allow.
     ClientWriteSlow,
