@@ -20,6 +20,9 @@ const SIP: (usize, Duration) = (8, Duration::from_millis(400));
 /// Sips in a row: longer than two windows of the rate.
 const SIPS: usize = 300;
 
+/// Long rests of one connection.
+const SLOW_READS_MAX: usize = 10;
+
 /// One client: some requests, made on one connection after the other.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -171,7 +174,9 @@ impl Client {
             [self.index, bytes.len(), link.sock.0],
         );
         link.read_at = world.now + pause;
-        if world.faults.strikes(Fault::SlowRead, &mut world.rng) && !link.asked.is_empty() {
+        let may = link.slow_reads < SLOW_READS_MAX && !link.asked.is_empty();
+        if may && world.faults.strikes(Fault::SlowRead, &mut world.rng) {
+            link.slow_reads += 1;
             link.blame(Fault::SlowRead, world, ledger);
             let timeouts = plan.config.timeouts;
             link.read_at = world.now + timeouts.body.max(timeouts.tunnel) + Duration::from_secs(1);

@@ -45,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) fault: Option<Fault>,
     /// The kernel told that the connection is broken, which it tells once.
     pub(crate) broken: bool,
+    /// How often it has rested for too long.
+    pub(crate) slow_reads: usize,
     /// So many reads are still small and far between.
     pub(crate) sips: usize,
     /// It does not care what else comes.
@@ -103,6 +105,7 @@ impl Link {
             tunnel: None,
             fault: None,
             broken: false,
+            slow_reads: 0,
             sips: 0,
             deaf: false,
         }

@@ -62,12 +62,13 @@ const MANGLED: [&[u8]; 5] = [
     b"0\r\nX-Trail: a\nb: c\r\n\r\n",
 ];
 
-/// What is said when nothing was asked; the last is a second answer.
+/// What is said when nothing was asked; the last is a second answer. Both answers close: one that meets the next request
+/// on its way is that request's answer by all that HTTP/1.1 can tell, and every later one would be somebody else's.
 const TALK: [&[u8]; 4] = [
     b"hello?",
     b"\r\n",
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 299 Again\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 299 Again\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
 ];
 
 pub(crate) fn talk(world: &mut World) -> Vec<u8> {

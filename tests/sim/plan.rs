@@ -8,6 +8,7 @@ use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
 
 use super::faults::{Fault, Faults};
 use super::rng::Rng;
+use super::scenes::SCENES;
 use super::sock::Profile;
 
 /// The plan of one run.
@@ -64,6 +65,9 @@ const SIZES: [(usize, usize, usize, usize, u64); 7] = [
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
+        if rng.chance(50) {
+            return SCENES[rng.below(SCENES.len())].plan(rng);
+        }
         if !rng.chance(250) {
             return Self::with_faults(Faults::draw(rng), rng);
         }
@@ -88,6 +92,7 @@ impl Plan {
         let (http10, upgrades, expects, early) = (often(500), often(200), often(500), often(300));
         let (pipelines, short_writes) = (often(800), often(500));
         let listeners = rng.between(1, 2);
+        let batch_max = rng.pick(&[1, 2, 16, 1024]);
         let drains = faults.can(Fault::Drain);
         let drain_max = Duration::from_millis(rng.pick(&[5, 100, 1000, 5000]));
         let drain_at = drains.then(|| rng.duration(Duration::ZERO, drain_max));
@@ -115,8 +120,13 @@ impl Plan {
             pipelines,
             spurious: rng.chance(500),
             shuffled: rng.chance(300),
-            batch_max: rng.pick(&[1, 2, 16, 1024]),
-            tick_max: Duration::from_micros(rng.pick(&[0, 50, 1000, 5000])),
+            batch_max,
+            // Where each tick takes long, it must get on with more than a few.
+            tick_max: Duration::from_micros(rng.pick(if batch_max > 100 {
+                &[0, 50, 1000, 5000]
+            } else {
+                &[0, 50, 500]
+            })),
             descriptors_max: if faults.can(Fault::Descriptors) {
                 listeners + rng.between(3, 14)
             } else {

@@ -1,4 +1,5 @@
-//! Plans made for what chance reaches rarely: each has a few faults at full strength, and names what it must reach.
+//! Plans made for what chance reaches rarely: each has a few faults at full strength, and names what it must reach. Seeds
+//! draw them too, now and then.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(crate) static SCENES: [Scene; 18] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
-        runs: 3,
+        runs: 10,
         faults: &[(Fault::Trickle, 1000)],
         prepare: |plan| {
             narrow(plan);
@@ -36,7 +37,7 @@ pub(crate) static SCENES: [Scene; 18] = [
     Scene {
         name: "clients take responses a few bytes at a time",
         reaches: &["client-write-slow"],
-        runs: 3,
+        runs: 10,
         faults: &[(Fault::Sip, 1000)],
         prepare: |plan| {
             narrow(plan);
@@ -67,7 +68,7 @@ pub(crate) static SCENES: [Scene; 18] = [
     Scene {
         name: "backends hang and clients wait for a 100",
         reaches: &["continue-timeout", "response-timeout"],
-        runs: 4,
+        runs: 10,
         faults: &[(Fault::Hang, 700)],
         prepare: |plan| {
             plan.expects = 1000;
@@ -78,7 +79,7 @@ pub(crate) static SCENES: [Scene; 18] = [
     Scene {
         name: "backends hang in the middle of a request",
         reaches: &["upstream-write-timeout"],
-        runs: 4,
+        runs: 10,
         faults: &[(Fault::Hang, 1000)],
         prepare: |plan| {
             narrow(plan);
@@ -88,7 +89,7 @@ pub(crate) static SCENES: [Scene; 18] = [
     Scene {
         name: "tunnels break",
         reaches: &["tunnel-broken", "tunnel-idle"],
-        runs: 4,
+        runs: 10,
         faults: &[
             (Fault::TunnelCut, 500),
             (Fault::SlowBody, 300),

@@ -66,7 +66,8 @@ pub(crate) struct Temper {
 
 impl Temper {
     pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Self {
-        let slowly = rng.chance(150);
+        // A few bytes at a time, with pauses, may be too slow even for a reply of the proxy's own.
+        let slowly = plan.profile.window.0 >= 16 && rng.chance(150);
         let some = (plan.body_max / 20).max(40);
         Self {
             pipelines: rng.chance(plan.pipelines),
