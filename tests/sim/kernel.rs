@@ -210,10 +210,11 @@ impl World {
         let sock = &mut self.socks[id.0];
         sock.count_call(tick);
         let Some(peer) = sock.peer.filter(|_| !sock.connecting) else {
-            return Err(sock.error.take().map_or(
-                io::ErrorKind::WouldBlock.into(),
-                io::Error::from_raw_os_error,
-            ));
+            // An attempt that failed is gone like any other connection.
+            return Err(match sock.error.take().or(sock.reset.then_some(EPIPE)) {
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => io::ErrorKind::WouldBlock.into(),
+            });
         };
         if sock.error.is_some() || sock.reset || sock.shut {
             let errno = sock.error.take().unwrap_or(EPIPE);

@@ -19,6 +19,8 @@ mod ends;
 mod exchange;
 mod excuses;
 mod faults;
+#[cfg(test)]
+mod grounds;
 mod kernel;
 mod ledger;
 mod link;
@@ -34,4 +36,6 @@ mod serving;
 mod sock;
 mod stream;
 mod trace;
+#[cfg(test)]
+mod verified;
 mod wrongs;

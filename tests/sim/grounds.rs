@@ -1,0 +1,330 @@
+//! Two grounds for one small script: the simulated kernel, and the one of this machine over loopback.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::{Events, Poll};
+use rondel::event_loop::kernel::{Kernel, TcpSocket};
+use rondel::net::stream::{Net, Owner, Readiness, Stream};
+use socket2::SockRef;
+
+use super::descriptors::Descriptors;
+use super::faults::Faults;
+use super::kernel::World;
+use super::rng::Rng;
+use super::sock::{Profile, SockId};
+use super::stream::{SimNet, SimStream};
+
+/// How long the real kernel may take to tell what it must tell.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One thing done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// The peer sends so many bytes.
+    PeerSends(usize),
+    /// The peer takes all that was filled in.
+    PeerTakesAll,
+    PeerShuts,
+    PeerCloses,
+    PeerResets,
+    /// An event comes that tells exactly this: r(eadable), w(ritable), c(losed for reading), d(ead).
+    Told(&'static str),
+    /// We read at most so many bytes.
+    Read(usize),
+    /// We write so many.
+    Write(usize),
+    /// We write until nothing more is taken.
+    Fill,
+    Shut,
+    /// We look for a pending error.
+    Check,
+}
+
+/// A connection between us and a peer, in one kernel or the other.
+pub(super) trait Ground {
+    type Stream: Stream;
+
+    fn ours(&mut self) -> &mut Self::Stream;
+    fn peer(&mut self, step: Step, filled: usize);
+    /// The next event of our socket; `None` when none comes.
+    fn event(&mut self) -> Option<Readiness>;
+}
+
+/// Runs a script, and says what each of our calls came to.
+pub(super) fn play<G: Ground>(mut ground: G, steps: &[Step]) -> Vec<String> {
+    let (mut said, mut filled) = (Vec::new(), 0);
+    for &step in steps {
+        let outcome = match step {
+            Step::Told(flags) => {
+                wait_for(&mut ground, flags);
+                continue;
+            }
+            Step::Read(most) => ground.ours().read(&mut vec![0; most]),
+            Step::Write(bytes) => ground.ours().write(&vec![0; bytes]),
+            Step::Fill => {
+                filled = fill(ground.ours());
+                continue;
+            }
+            Step::Shut => ground.ours().shut_write().map(|()| 0),
+            Step::Check => ground.ours().check().map(|()| 0),
+            Step::PeerSends(_)
+            | Step::PeerTakesAll
+            | Step::PeerShuts
+            | Step::PeerCloses
+            | Step::PeerResets => {
+                ground.peer(step, filled);
+                continue;
+            }
+        };
+        said.push(match outcome {
+            Ok(count) => count.to_string(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => "would block".to_owned(),
+            Err(error) => format!("errno {}", error.raw_os_error().unwrap_or_default()),
+        });
+    }
+    said
+}
+
+fn wait_for(ground: &mut impl Ground, expected: &str) {
+    let mut seen = Vec::new();
+    while let Some(hint) = ground.event() {
+        let flags = [
+            (hint.readable, 'r'),
+            (hint.writable, 'w'),
+            (hint.read_closed, 'c'),
+            (hint.dead, 'd'),
+        ];
+        let told: String = flags
+            .into_iter()
+            .filter_map(|(set, flag)| set.then_some(flag))
+            .collect();
+        if told == expected {
+            return;
+        }
+        seen.push(told);
+    }
+    panic!("no event told {expected}; those that came told {seen:?}");
+}
+
+fn fill(stream: &mut impl Stream) -> usize {
+    let mut filled = 0;
+    loop {
+        match stream.write(&[0; 1000]) {
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return filled,
+            Err(error) => panic!("it breaks while it is filled: {error}"),
+        }
+    }
+}
+
+/// The kernel of this machine, by the network of production.
+pub(super) struct Real {
+    kernel: Kernel,
+    poll: Poll,
+    ours: Option<TcpSocket>,
+    peer: Option<TcpStream>,
+}
+
+impl Real {
+    fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let kernel = Kernel::new(poll.registry().try_clone()?);
+        Ok(Self {
+            kernel,
+            poll,
+            ours: None,
+            peer: None,
+        })
+    }
+
+    /// A client that calls, does something before it is accepted, and is accepted.
+    pub(super) fn accept(before: &[Step]) -> io::Result<Self> {
+        let mut real = Self::new()?;
+        let addr = real
+            .kernel
+            .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?;
+        real.peer = Some(TcpStream::connect(addr)?);
+        before.iter().for_each(|&step| real.peer(step, 0));
+        let (ours, _) = loop {
+            match real.kernel.accept(0) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => break other?,
+            }
+        };
+        real.kernel.assign(&ours, Owner::Client(0));
+        real.ours = Some(ours);
+        Ok(real)
+    }
+
+    /// A connection to where nobody listens.
+    pub(super) fn refused() -> io::Result<Self> {
+        let mut real = Self::new()?;
+        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let ours = real.kernel.connect(gone)?;
+        real.kernel.assign(&ours, Owner::Upstream(0));
+        real.ours = Some(ours);
+        Ok(real)
+    }
+}
+
+impl Ground for Real {
+    type Stream = TcpSocket;
+
+    fn ours(&mut self) -> &mut TcpSocket {
+        self.ours.as_mut().expect("it is open")
+    }
+
+    fn peer(&mut self, step: Step, filled: usize) {
+        let mut peer = self.peer.take().expect("it is still there");
+        match step {
+            Step::PeerSends(count) => peer.write_all(&vec![0; count]).expect("there is room"),
+            Step::PeerTakesAll => peer.read_exact(&mut vec![0; filled]).expect("it comes"),
+            Step::PeerShuts => peer
+                .shutdown(std::net::Shutdown::Write)
+                .expect("it is open"),
+            Step::PeerResets => {
+                let linger = Some(Duration::ZERO);
+                SockRef::from(&peer).set_linger(linger).expect("it is open");
+                return;
+            }
+            _ => return,
+        }
+        self.peer = Some(peer);
+    }
+
+    fn event(&mut self) -> Option<Readiness> {
+        let mut events = Events::with_capacity(1);
+        loop {
+            self.poll
+                .poll(&mut events, Some(PATIENCE))
+                .expect("it polls");
+            let event = events.iter().next()?;
+            if let Some(Owner::Client(_) | Owner::Upstream(_)) = self.kernel.owner(event.token()) {
+                let read_closed = event.is_read_closed();
+                return Some(Readiness {
+                    readable: event.is_readable(),
+                    writable: event.is_writable(),
+                    read_closed,
+                    dead: event.is_error() || (read_closed && event.is_write_closed()),
+                });
+            }
+        }
+    }
+}
+
+/// The simulated one.
+pub(super) struct Fake {
+    world: Rc<RefCell<World>>,
+    ours: SimStream,
+    peer: SockId,
+}
+
+impl Fake {
+    pub(super) fn accept(before: &[Step]) -> io::Result<Self> {
+        let world = Rc::new(RefCell::new(world()));
+        world.borrow_mut().listen();
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
+        let peer = world.borrow_mut().call(0, 0, from);
+        settle(&world);
+        for &step in before {
+            act(&world, peer, step, 0);
+        }
+        let mut net = SimNet {
+            world: Rc::clone(&world),
+        };
+        let (ours, _) = net.accept(0)?;
+        net.assign(&ours, Owner::Client(0));
+        Ok(Self { world, ours, peer })
+    }
+
+    pub(super) fn refused() -> io::Result<Self> {
+        let world = Rc::new(RefCell::new(world()));
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000));
+        world.borrow_mut().settle(vec![addr]);
+        world.borrow_mut().set_down(0, true);
+        let mut net = SimNet {
+            world: Rc::clone(&world),
+        };
+        let ours = net.connect(addr)?;
+        net.assign(&ours, Owner::Upstream(0));
+        let peer = SockId(usize::MAX);
+        Ok(Self { world, ours, peer })
+    }
+}
+
+impl Ground for Fake {
+    type Stream = SimStream;
+
+    fn ours(&mut self) -> &mut SimStream {
+        &mut self.ours
+    }
+
+    fn peer(&mut self, step: Step, filled: usize) {
+        act(&self.world, self.peer, step, filled);
+    }
+
+    fn event(&mut self) -> Option<Readiness> {
+        settle(&self.world);
+        let mut world = self.world.borrow_mut();
+        loop {
+            match world.harvest()? {
+                (Owner::Listener(_), _) => {}
+                (_, hint) => return Some(hint),
+            }
+        }
+    }
+}
+
+fn act(world: &RefCell<World>, peer: SockId, step: Step, filled: usize) {
+    settle(world);
+    let mut guard = world.borrow_mut();
+    match step {
+        Step::PeerSends(count) => {
+            assert_eq!(guard.write(peer, &vec![0; count]).ok(), Some(count));
+        }
+        Step::PeerTakesAll => {
+            let mut left = filled;
+            while left > 0 {
+                let taken = guard.read(peer, &mut vec![0; left]).unwrap_or_default();
+                left -= taken;
+                drop(guard);
+                settle(world);
+                guard = world.borrow_mut();
+            }
+        }
+        Step::PeerShuts => guard.shut_write(peer).expect("it is open"),
+        Step::PeerCloses => guard.close(peer),
+        Step::PeerResets => guard.reset(peer),
+        _ => {}
+    }
+    drop(guard);
+    settle(world);
+}
+
+/// Lets everything arrive that is on its way.
+fn settle(world: &RefCell<World>) {
+    let mut world = world.borrow_mut();
+    let until = world.now + Duration::from_secs(1);
+    while world.step(until) {}
+}
+
+/// A network without accidents.
+fn world() -> World {
+    let profile = Profile {
+        latency: (Duration::ZERO, Duration::from_micros(10)),
+        window: (3000, 3000),
+        segment: 16_000,
+        short_writes: 0,
+        purges: false,
+    };
+    World::new(
+        Rng::new(1),
+        Faults::default(),
+        profile,
+        Descriptors::new(usize::MAX),
+    )
+}
