@@ -360,7 +360,7 @@ impl<'a> Sim<'a> {
             assert!(client.done, "client {index} has not come to its end");
         }
         let mut world = self.world.borrow_mut();
-        self.ledger.close(&mut world, self.plan);
+        self.ledger.close(&mut world, self.plan, counts.cut_short);
         let mut coverage = self.watch.coverage;
         coverage.see(Doing::Closed, world.accepted);
         for &(failure, times) in self.proxy.failures() {
