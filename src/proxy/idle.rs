@@ -166,6 +166,12 @@ impl<S: Stream> Idle<S> {
         self.upstreams.len()
     }
 
+    /// Storage in use, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        let upstreams = self.upstreams.iter();
+        upstreams.map(|(_, upstream)| upstream.conn.held()).sum()
+    }
+
     fn remove(&mut self, key: usize) -> Upstream<S> {
         let upstream = self.upstreams.remove(key);
         let list = &mut self.lists[upstream.backend.index()];

@@ -92,6 +92,8 @@ pub struct Counts {
     pub idle_upstreams: usize,
     /// Storage that sessions hold because bytes wait, in bytes.
     pub held_bytes: usize,
+    /// Storage that idle upstreams hold, in bytes; nothing waits there, so it is always 0.
+    pub idle_bytes: usize,
     /// Backends that are live.
     pub live_backends: usize,
     /// Sessions that the end of the drain cut short.
@@ -228,6 +230,7 @@ impl<N: Net> Proxy<N> {
             reminders: self.timers.len(),
             idle_upstreams: self.shared.idle.len(),
             held_bytes: self.held,
+            idle_bytes: self.shared.idle.held(),
             live_backends: self.shared.balance.live(),
             cut_short: self.cut_short,
         }
