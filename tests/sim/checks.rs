@@ -1,11 +1,12 @@
 //! What must be true after every tick, whatever has happened.
 
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use rondel::net::buffer::held_bytes_max;
 use rondel::proxy::{Doing, Glance, Proxy};
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Turn};
 use super::kernel::World;
 use super::plan::Plan;
 use super::stream::SimNet;
@@ -40,6 +41,8 @@ pub(crate) struct Watch {
     /// By the session's key: what it does, and since when.
     phases: Vec<Option<(Doing, Duration)>>,
     patrolled: Duration,
+    /// Backends that were live in the tick before.
+    live: Option<usize>,
     pub(crate) drained_at: Option<Duration>,
     /// Most storage in use at a time, in bytes.
     pub(crate) held_bytes_max: usize,
@@ -56,6 +59,7 @@ impl Watch {
         );
         let held: usize = proxy.sessions().map(|glance| glance.held_bytes).sum();
         assert_eq!(counts.held_bytes, held, "storage was miscounted");
+        assert_eq!(counts.idle_bytes, 0, "an idle upstream holds storage");
         let bound = held_bytes_max(limits.sessions_max);
         assert!(
             held <= bound,
@@ -81,6 +85,24 @@ impl Watch {
             (live_min..=backends).contains(&counts.live_backends),
             "{counts:?} of {backends} backends"
         );
+        let before = self.live.replace(counts.live_backends).unwrap_or(backends);
+        match counts.live_backends.cmp(&before) {
+            Ordering::Less => self.coverage.turn(Turn::BackendOut),
+            Ordering::Greater => self.coverage.turn(Turn::BackendIn),
+            Ordering::Equal => {}
+        }
+        if counts.live_backends == 0 {
+            self.coverage.turn(Turn::AllOut);
+        }
+        if counts.sessions == limits.sessions_max {
+            self.coverage.turn(Turn::Full);
+        }
+        if counts.idle_upstreams > 0 {
+            self.coverage.turn(Turn::Idle);
+        }
+        if counts.cut_short > 0 {
+            self.coverage.turn(Turn::CutShort);
+        }
     }
 
     /// The work of a tick is bounded, and none is done for nothing.

@@ -158,6 +158,34 @@ fn words() -> BTreeSet<String> {
         .collect()
 }
 
+/// What the proxy as a whole may come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Failures took a backend out.
+    BackendOut,
+    /// A trial brought one back.
+    BackendIn,
+    /// None is live.
+    AllOut,
+    /// There are as many sessions as there may be.
+    Full,
+    /// Upstreams wait for reuse.
+    Idle,
+    /// The end of the drain, or a second signal, ended sessions that were at work.
+    CutShort,
+}
+
+impl Turn {
+    const ALL: [Self; 6] = [
+        Self::BackendOut,
+        Self::BackendIn,
+        Self::AllOut,
+        Self::Full,
+        Self::Idle,
+        Self::CutShort,
+    ];
+}
+
 /// What was reached, and how often.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage {
@@ -165,6 +193,7 @@ pub(crate) struct Coverage {
     failures: BTreeMap<String, u64>,
     words: BTreeMap<String, u64>,
     faults: BTreeMap<String, u64>,
+    turns: BTreeMap<String, u64>,
 }
 
 impl Coverage {
@@ -189,12 +218,17 @@ impl Coverage {
         *self.faults.entry(format!("{fault:?}")).or_default() += times;
     }
 
+    pub(crate) fn turn(&mut self, turn: Turn) {
+        *self.turns.entry(format!("{turn:?}")).or_default() += 1;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         let pairs = [
             (&mut self.phases, &other.phases),
             (&mut self.failures, &other.failures),
             (&mut self.words, &other.words),
             (&mut self.faults, &other.faults),
+            (&mut self.turns, &other.turns),
         ];
         for (mine, others) in pairs {
             for (key, count) in others {
@@ -212,11 +246,13 @@ impl Coverage {
     pub(crate) fn gaps(&self) -> Vec<String> {
         let phases = PHASES.into_iter().chain([Doing::Closed]).map(name_of);
         let faults = Fault::ALL.into_iter().map(|fault| format!("{fault:?}"));
+        let turns = Turn::ALL.into_iter().map(|turn| format!("{turn:?}"));
         let lists = [
             ("phase", phases.map(str::to_owned).collect(), &self.phases),
             ("failure", rows(), &self.failures),
             ("word", words(), &self.words),
             ("fault", faults.collect(), &self.faults),
+            ("turn", turns.collect(), &self.turns),
         ];
         let mut gaps = Vec::new();
         for (kind, expected, reached) in lists {
@@ -254,6 +290,7 @@ impl fmt::Display for Coverage {
             ("rows of the failure table", &self.failures),
             ("words told to clients", &self.words),
             ("faults injected", &self.faults),
+            ("turns taken, in ticks", &self.turns),
         ];
         for (title, list) in lists {
             write!(f, "{title}:")?;

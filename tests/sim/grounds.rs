@@ -218,9 +218,9 @@ impl Ground for Real {
 
 /// The simulated one.
 pub(super) struct Fake {
-    world: Rc<RefCell<World>>,
-    ours: SimStream,
-    peer: SockId,
+    pub(super) world: Rc<RefCell<World>>,
+    pub(super) ours: SimStream,
+    pub(super) peer: SockId,
 }
 
 impl Fake {
@@ -306,7 +306,7 @@ fn act(world: &RefCell<World>, peer: SockId, step: Step, filled: usize) {
 }
 
 /// Lets everything arrive that is on its way.
-fn settle(world: &RefCell<World>) {
+pub(super) fn settle(world: &RefCell<World>) {
     let mut world = world.borrow_mut();
     let until = world.now + Duration::from_secs(1);
     while world.step(until) {}

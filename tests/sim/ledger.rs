@@ -244,7 +244,7 @@ impl Entry {
     /// Whether what came through a tunnel is what was sent, as far as it goes.
     fn is_tunneled_at_first(&self) -> bool {
         let sent = self.exchange.tunnel_bytes();
-        let attempts = &mut self.attempts.iter();
+        let mut attempts = self.attempts.iter();
         attempts.all(|attempt| sent.starts_with(&attempt.tunneled))
     }
 

@@ -5,7 +5,9 @@ use super::grounds::Step::{
     self, Check, Fill, PeerCloses, PeerResets, PeerSends, PeerShuts, PeerTakesAll, Read, Shut,
     Told, Write,
 };
-use super::grounds::{Fake, Real, play};
+use rondel::net::stream::Stream;
+
+use super::grounds::{Fake, Real, play, settle};
 
 /// Both kernels come to the same, and to this.
 fn check(before: &[Step], steps: &[Step], expected: &[&str]) {
@@ -160,4 +162,26 @@ fn a_refused_connection_is_told_as_dead() {
     let real = play(Real::refused().expect("it is begun"), &steps);
     assert_eq!(fake, expected, "in the simulation");
     assert_eq!(real, expected, "on this machine");
+}
+
+/// Not on Linux, but RFC 9112 §9.6 warns of it: whoever loses what it had not read is told, also behind an end of stream.
+#[test]
+fn a_peer_that_loses_unread_bytes_to_a_reset_is_told_no_clean_end() {
+    for purges in [false, true] {
+        let mut fake = Fake::accept(&[]).expect("it is accepted");
+        let (world, peer) = (fake.world.clone(), fake.peer);
+        world.borrow_mut().profile.purges = purges;
+        assert_eq!(fake.ours.write(b"all of it").ok(), Some(9));
+        fake.ours.shut_write().expect("it is open");
+        settle(&world);
+        fake.ours.reset_on_close();
+        drop(fake);
+        settle(&world);
+        let read = || world.borrow_mut().read(peer, &mut [0; 20]);
+        if purges {
+            assert_eq!(read().expect_err("it is told").raw_os_error(), Some(104));
+        } else {
+            assert_eq!((read().ok(), read().ok()), (Some(9), Some(0)));
+        }
+    }
 }
