@@ -117,7 +117,8 @@ impl Client {
                 self.end_request(id, Outcome::Left, world, ledger);
             }
         }
-        if !world.socks[link.sock.0].closed {
+        let sock = &world.socks[link.sock.0];
+        if !sock.closed && sock.home != Home::Nowhere {
             world.note("client {} closes sock {}", [self.index, link.sock.0, 0]);
             world.close(link.sock);
         }
@@ -153,7 +154,7 @@ impl Client {
             && world.rng.chance(100)
             && world.faults.strikes(Fault::Vanish, &mut world.rng)
         {
-            let manner = world.rng.pick(&Manner::ALL);
+            let manner = world.rng.pick(&Manner::CLIENTS);
             return link.vanish(manner, world, ledger);
         }
         let (room, pause) = if link.sips > 0 {

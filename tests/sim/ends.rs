@@ -98,7 +98,7 @@ impl Link {
         world.lose(self.sock, &unread, true);
         match manner {
             Manner::Reset => world.reset(self.sock),
-            Manner::Close => world.close(self.sock),
+            Manner::Close | Manner::Dead => world.close(self.sock),
             Manner::Shut => {
                 let _gone = world.shut_write(self.sock);
                 self.deaf = true;

@@ -10,7 +10,7 @@ use super::kernel::World;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::script::{Manner, Step};
-use super::sock::{Peer, SockId};
+use super::sock::{Home, Peer, SockId};
 use crate::strict::reader::Reader;
 
 /// What became of one thing tried.
@@ -220,6 +220,14 @@ impl Link {
         self.blame(Fault::Vanish, world, ledger);
         match manner {
             Manner::Close => return Went::Off,
+            Manner::Dead => {
+                world.note(
+                    "client {} is gone from sock {}",
+                    [self.client, self.sock.0, 0],
+                );
+                world.socks[self.sock.0].home = Home::Nowhere;
+                return Went::Off;
+            }
             Manner::Reset => {
                 world.note("client {} resets sock {}", [self.client, self.sock.0, 0]);
                 world.reset(self.sock);

@@ -182,7 +182,7 @@ impl Planned {
         world: &mut World,
         out: &mut VecDeque<Out>,
     ) {
-        let manner = world.rng.pick(&Manner::ALL);
+        let manner = world.rng.pick(&Manner::BACKENDS);
         match fault {
             Fault::Hang => out.extend([Out::Fault(fault), Out::Silence]),
             Fault::NoHead => out.push_back(Out::Kill(fault, manner)),

@@ -42,10 +42,15 @@ pub(crate) enum Manner {
     Reset,
     /// Only the sending side is shut; it stays and listens.
     Shut,
+    /// Nothing more is heard of it, not even a close: its machine is gone.
+    Dead,
 }
 
 impl Manner {
-    pub(crate) const ALL: [Self; 3] = [Self::Close, Self::Reset, Self::Shut];
+    /// How a client leaves.
+    pub(crate) const CLIENTS: [Self; 4] = [Self::Close, Self::Reset, Self::Shut, Self::Dead];
+    /// How a backend does; one whose machine is gone is one that hangs.
+    pub(crate) const BACKENDS: [Self; 3] = [Self::Close, Self::Reset, Self::Shut];
 }
 
 /// How a client is.
@@ -224,7 +229,7 @@ impl Author<'_> {
             rest = after;
         }
         if vanishes {
-            let manner = self.world.rng.pick(&Manner::ALL);
+            let manner = self.world.rng.pick(&Manner::CLIENTS);
             self.pause();
             self.steps.push_back(Step::Vanish(manner));
             return;

@@ -71,7 +71,7 @@ impl Link {
             let pause = world.latency();
             out.extend([
                 Out::Pause(pause),
-                Out::Kill(Fault::Unwelcome, world.rng.pick(&Manner::ALL)),
+                Out::Kill(Fault::Unwelcome, world.rng.pick(&Manner::BACKENDS)),
             ]);
         }
         Self {
@@ -207,7 +207,7 @@ impl Link {
             && world.faults.strikes(Fault::NoHead, &mut world.rng)
         {
             self.out
-                .push_back(Out::Kill(Fault::NoHead, world.rng.pick(&Manner::ALL)));
+                .push_back(Out::Kill(Fault::NoHead, world.rng.pick(&Manner::BACKENDS)));
         } else if exchange.body_bytes > 0
             && world.rng.chance(300)
             && world.faults.strikes(Fault::Hang, &mut world.rng)
