@@ -316,6 +316,8 @@ impl Link {
                 world.doors.slam(world.now, Fault::IdleTalk, None);
                 // Half of it would make something else of what comes behind.
                 if world.write(self.sock, &bytes).ok() != Some(bytes.len()) {
+                    // An answer that has not arrived, or a request that is not in, suffers too.
+                    self.kill(Fault::BodyCut, Manner::Close, world, ledger);
                     return Went::Off;
                 }
             }
