@@ -215,9 +215,40 @@ fn connect_failure(error: &io::Error) -> Failure {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
             Failure::ConnectRefused
         }
+        // It was made, and ended in order; the reset came behind that.
+        io::ErrorKind::BrokenPipe => Failure::UpstreamSpokeFirst,
         io::ErrorKind::TimedOut => Failure::ConnectTimeout,
         // No port of ours is left: no fault of the backend's.
         io::ErrorKind::AddrNotAvailable => Failure::Exhausted,
         _ => Failure::ConnectUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_failed_is_called_what_it_was() {
+        const EPIPE: i32 = 32;
+        const EADDRNOTAVAIL: i32 = 99;
+        const ENETUNREACH: i32 = 101;
+        const ECONNRESET: i32 = 104;
+        const ETIMEDOUT: i32 = 110;
+        const ECONNREFUSED: i32 = 111;
+        const EHOSTUNREACH: i32 = 113;
+        for (errno, failure) in [
+            (ECONNREFUSED, Failure::ConnectRefused),
+            (ECONNRESET, Failure::ConnectRefused),
+            // An end of stream and then a reset, before we looked.
+            (EPIPE, Failure::UpstreamSpokeFirst),
+            (ETIMEDOUT, Failure::ConnectTimeout),
+            (EADDRNOTAVAIL, Failure::Exhausted),
+            (ENETUNREACH, Failure::ConnectUnreachable),
+            (EHOSTUNREACH, Failure::ConnectUnreachable),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(connect_failure(&error), failure, "{error}");
+        }
     }
 }
