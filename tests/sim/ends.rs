@@ -104,6 +104,11 @@ impl Link {
                 self.deaf = true;
                 self.out.clear();
                 self.current = None;
+                if world.rng.chance(300) {
+                    // An end of stream, and then a reset.
+                    let pause = world.latency();
+                    self.out.extend([Out::Pause(pause), Out::Reset]);
+                }
             }
         }
     }

@@ -237,6 +237,11 @@ impl Link {
                 world.note("client {} shuts sock {}", [self.client, self.sock.0, 0]);
                 let _gone = world.shut_write(self.sock);
                 self.steps = VecDeque::from([Step::Stay]);
+                if world.rng.chance(300) {
+                    // An end of stream, and then a reset.
+                    let pause = world.latency();
+                    self.steps = [Step::Pause(pause), Step::Vanish(Manner::Reset)].into();
+                }
                 self.restart_step();
             }
         }

@@ -29,6 +29,7 @@ pub(crate) enum Out {
     /// Bytes that nobody asked for.
     Talk(Vec<u8>),
     Close,
+    Reset,
     /// It says nothing more, ever.
     Silence,
 }

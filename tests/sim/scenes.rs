@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     prepare: fn(&mut Plan),
 }
 
-pub(crate) static SCENES: [Scene; 18] = [
+pub(crate) static SCENES: [Scene; 19] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
@@ -186,6 +186,18 @@ pub(crate) static SCENES: [Scene; 18] = [
             (Fault::Unwelcome, 300),
         ],
         prepare: |plan| plan.clients = plan.clients.max(10),
+    },
+    Scene {
+        name: "backends that shut, and die, before they are asked",
+        reaches: &["upstream-spoke-first", "connect-refused"],
+        runs: 10,
+        faults: &[(Fault::Unwelcome, 1000), (Fault::Restart, 1000)],
+        prepare: |plan| {
+            (plan.clients, plan.requests_max) = (40, 8);
+            (plan.batch_max, plan.tick_max) = (1024, Duration::from_millis(5));
+            plan.profile.latency.1 = Duration::from_micros(200);
+            plan.config.limits.take_out_last = false;
+        },
     },
     Scene {
         name: "backends that spoil idle connections",

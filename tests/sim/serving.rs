@@ -328,6 +328,10 @@ impl Link {
             }
             Out::Settle => {}
             Out::Close => return Went::Off,
+            Out::Reset => {
+                world.reset(self.sock);
+                return Went::Off;
+            }
             Out::Silence => return Went::Nowhere,
         }
         self.out.pop_front();
