@@ -330,8 +330,8 @@ impl Client {
         let announced = link.ending && !begun;
         let to_blame = link.fault.is_some_and(Fault::is_the_clients);
         let asked = Vec::from(std::mem::take(&mut link.asked));
-        if reset && let Some(((first, _), later)) = asked.split_first() {
-            ledger.excuse_for_later(*first, later);
+        if reset {
+            ledger.excuse_for_later(&asked);
         }
         for (place, (id, _)) in asked.into_iter().enumerate() {
             if place == 0 && !announced {

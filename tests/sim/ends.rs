@@ -78,7 +78,7 @@ impl Link {
         manner: Manner,
         world: &mut World,
         ledger: &mut Ledger,
-    ) {
+    ) -> Went {
         self.blame(fault, world, ledger);
         if fault == Fault::Restart {
             // It counted once, for the backend.
@@ -109,7 +109,9 @@ impl Link {
                     let pause = world.latency();
                     self.out.extend([Out::Pause(pause), Out::Reset]);
                 }
+                return Went::On;
             }
         }
+        Went::Off
     }
 }

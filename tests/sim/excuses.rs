@@ -96,14 +96,15 @@ impl Ledger {
 
     /// A reset that marks a later answer on the same connection as cut short reaches back to what had not arrived of the
     /// earlier ones.
-    pub(crate) fn excuse_for_later(&mut self, id: usize, later: &[(usize, usize)]) {
+    pub(crate) fn excuse_for_later(&mut self, asked: &[(usize, usize)]) {
         let broken = |entry: &Entry| {
-            entry
-                .attempts
-                .iter()
-                .any(|attempt| !attempt.faults.is_empty())
+            let mut attempts = entry.attempts.iter();
+            attempts.any(|attempt| !attempt.faults.is_empty())
         };
-        if later.iter().any(|&(later, _)| broken(&self.entries[later])) {
+        let last = asked
+            .iter()
+            .rposition(|asked| broken(&self.entries[asked.0]));
+        for &(id, _) in &asked[..last.unwrap_or_default()] {
             self.excuse(id, Fault::BodyCut);
         }
     }

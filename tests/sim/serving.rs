@@ -287,14 +287,7 @@ impl Link {
                 }
             }
             Out::Fault(fault) => self.blame(fault, world, ledger),
-            Out::Kill(fault, manner) => {
-                self.kill(fault, manner, world, ledger);
-                return if manner == Manner::Shut {
-                    Went::On
-                } else {
-                    Went::Off
-                };
-            }
+            Out::Kill(fault, manner) => return self.kill(fault, manner, world, ledger),
             Out::Tunnel => {
                 assert!(
                     self.reader.rest().is_empty(),
@@ -317,8 +310,7 @@ impl Link {
                 // Half of it would make something else of what comes behind.
                 if world.write(self.sock, &bytes).ok() != Some(bytes.len()) {
                     // An answer that has not arrived, or a request that is not in, suffers too.
-                    self.kill(Fault::BodyCut, Manner::Close, world, ledger);
-                    return Went::Off;
+                    return self.kill(Fault::BodyCut, Manner::Close, world, ledger);
                 }
             }
             Out::Shut => drop(world.shut_write(self.sock)),
