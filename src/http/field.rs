@@ -55,6 +55,8 @@ pub(super) fn kind(name: &str) -> Kind {
         [_, _, _, _] if is("date") => Kind::Date,
         [_, _, _, _] => pick("vary", Kind::Kept),
         other => match other.len() {
+            // Reserved, so that it may stand in `Connection` and name no field (RFC 9110 §16.3.1, §18.4).
+            5 if is("close") => Kind::Hop,
             5 => pick("range", Kind::Kept),
             6 if is("expect") => Kind::Expect,
             6 if is("cookie") || is("pragma") => Kind::Kept,
@@ -195,7 +197,7 @@ pub(super) struct Options {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
-    /// Options other than those that name no field of kind [`Kind::Other`].
+    /// Options that may name a field of kind [`Kind::Other`]: as many as [`named`] gives.
     pub(super) named: usize,
 }
 
@@ -215,6 +217,21 @@ impl Options {
         }
         true
     }
+}
+
+/// The options in a `Connection` field that may name a field of kind [`Kind::Other`]: neither gaps nor those with a
+/// meaning of their own, of which there may be thousands.
+pub(super) fn named(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    elements(value).filter(|option| {
+        let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
+        match option.len() {
+            0 => false,
+            5 => !is(b"close"),
+            7 => !is(b"upgrade"),
+            10 => !is(b"keep-alive"),
+            _ => true,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -260,7 +277,7 @@ mod tests {
 
     #[test]
     fn names_of_this_connection_and_names_that_stay_are_told_apart() {
-        let hop = "Keep-Alive Proxy-Connection Proxy-Authenticate Proxy-Authorization Proxy-Authentication-Info HTTP2-Settings";
+        let hop = "Keep-Alive Proxy-Connection Proxy-Authenticate Proxy-Authorization Proxy-Authentication-Info HTTP2-Settings Close";
         hop.split(' ').for_each(|name| check(name, Kind::Hop));
         let kept = "Authorization Cookie Set-Cookie Content-Type Content-Encoding Content-Range Content-Location \
             Cache-Control Range If-Match If-None-Match If-Range If-Modified-Since If-Unmodified-Since Age Location \
@@ -294,6 +311,25 @@ mod tests {
         assert_eq!(options, expected);
         for bad in [&b"a b"[..], b"close;q=1", b"\"close\"", b"clos\xe9"] {
             assert!(!options.add(bad));
+        }
+    }
+
+    #[test]
+    fn only_options_that_are_counted_are_compared_with_fields() {
+        for (value, expected) in [
+            (String::new(), 0),
+            ("x, Close,uPgrade\t,,Y ,KEEP-alive".into(), 2),
+            (",".repeat(15_000), 0),
+            (format!("x{}", " ,".repeat(7_000)), 1),
+            ("close,".repeat(2_500), 0),
+            ("upgrade, keep-alive,".repeat(700), 0),
+            ("y,".repeat(99), 99),
+            ("clost,upgradf,keep-alivf".into(), 3),
+        ] {
+            let mut options = Options::default();
+            assert!(options.add(value.as_bytes()), "{value}");
+            assert_eq!(options.named, expected, "{value}");
+            assert_eq!(named(value.as_bytes()).count(), expected, "{value}");
         }
     }
 }

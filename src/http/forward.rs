@@ -100,7 +100,7 @@ fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Resu
     if options.named == 0 {
         return Ok(());
     }
-    // More names than there can be fields: comparing all with all has to end somewhere.
+    // More names than there can be fields: comparing all with all has to end somewhere. What is no name is not compared.
     if options.named > HEAD_FIELDS_MAX {
         return Err(Reject::HeadTooLarge);
     }
@@ -108,7 +108,7 @@ fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Resu
         if kinds[at] != Kind::Connection {
             continue;
         }
-        for name in field::elements(field.value) {
+        for name in field::named(field.value) {
             for (field, kind) in fields.iter().zip(kinds.iter_mut()) {
                 if *kind == Kind::Other && field.name.as_bytes().eq_ignore_ascii_case(name) {
                     *kind = Kind::Hop;
