@@ -27,7 +27,7 @@ pub struct Facts<'a, T> {
     pub trusts: T,
     /// Our name in `Via`, a token.
     pub name: &'a str,
-    /// Whether `Forwarded` (RFC 7239) is written too.
+    /// Whether we add ourselves to `Forwarded` (RFC 7239), too; what is believed of it goes on in any case.
     pub forwarded: bool,
     /// A fresh request id in visible ASCII, for a request that brings none.
     pub id: &'a [u8],

@@ -55,6 +55,7 @@ struct Seen<'a> {
     upgrade: bool,
     forwarded_proto: bool,
     forwarded_host: bool,
+    forwarded: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -78,6 +79,7 @@ impl<'a> Seen<'a> {
                 }
                 Kind::ForwardedProto => seen.forwarded_proto = true,
                 Kind::ForwardedHost => seen.forwarded_host = true,
+                Kind::Forwarded => seen.forwarded = true,
                 Kind::Other
                 | Kind::Kept
                 | Kind::Hop
@@ -85,7 +87,7 @@ impl<'a> Seen<'a> {
                 | Kind::Trailer
                 | Kind::Date
                 | Kind::Via => {}
-                Kind::ForwardedFor | Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => {}
+                Kind::ForwardedFor | Kind::ForwardedMore | Kind::Alias => {}
             }
         }
         mark_named(fields, kinds, seen.options)?;
@@ -268,7 +270,6 @@ impl<T: Fn(IpAddr) -> bool> Writer<'_, '_, '_, T> {
                 {
                     line(out, name, value);
                 }
-                Kind::Forwarded if self.trusted && !self.facts.forwarded => line(out, name, value),
                 Kind::Hop
                 | Kind::Connection
                 | Kind::Te
@@ -316,14 +317,28 @@ impl<T: Fn(IpAddr) -> bool> Writer<'_, '_, '_, T> {
         if !(self.trusted && self.seen.forwarded_host || self.host.is_empty()) {
             line(out, b"X-Forwarded-Host", self.host);
         }
-        if *forwarded {
-            push(out, &[b"Forwarded: "]);
-            if self.trusted {
-                chain::write_elements(out, || self.values(Kind::Forwarded), trusts);
-            }
-            chain::write_own_element(out, *client, self.host);
-            push(out, &[b"\r\n"]);
+        if *forwarded || self.trusted && self.seen.forwarded {
+            self.write_forwarded(out);
         }
+    }
+
+    /// Writes what is believed of `Forwarded`, with an element of our own where one is wanted.
+    fn write_forwarded(&self, out: &mut Vec<u8>) {
+        let before = out.len();
+        push(out, &[b"Forwarded: "]);
+        let start = out.len();
+        if self.trusted {
+            chain::write_elements(out, || self.values(Kind::Forwarded), &self.facts.trusts);
+        }
+        if self.facts.forwarded {
+            chain::write_own_element(out, self.facts.client, self.host);
+        } else if out.len() > start {
+            // Nothing follows the last comma.
+            out.truncate(out.len() - b", ".len());
+        } else {
+            return out.truncate(before);
+        }
+        push(out, &[b"\r\n"]);
     }
 
     /// The values of all fields of a kind.

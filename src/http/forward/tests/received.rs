@@ -18,10 +18,10 @@ fn what_the_trusted_say_of_others_is_kept_and_carried_on() {
     let kept = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 1.1.1.1\r\n";
     let chain = "X-Forwarded-For: 1.1.1.1, 10.0.0.9, 10.0.0.1\r\nX-Forwarded-Host: h\r\n";
     let (_, out) = from(PROXY, lines).unwrap();
-    let as_it_came = "Forwarded: for=8.8.8.8, for=1.1.1.1\r\n";
+    let believed = "Forwarded: for=1.1.1.1\r\n";
     assert_eq!(
         out,
-        format!("{kept}{as_it_came}{chain}Via: 1.1 rondel\r\n{ID}\r\n")
+        format!("{kept}{chain}{believed}Via: 1.1 rondel\r\n{ID}\r\n")
     );
     let told = Facts {
         forwarded: true,
@@ -43,6 +43,28 @@ fn what_the_trusted_say_of_others_is_kept_and_carried_on() {
         out,
         format!("GET / HTTP/1.1\r\nHost: h\r\n{chain}Via: 1.1 rondel\r\n{ID}\r\n")
     );
+}
+
+#[test]
+fn of_forwarded_no_more_is_believed_where_none_is_written() {
+    for (received, believed) in [
+        (
+            "Forwarded: for=9.9.9.9\r\nForwarded: for=1.1.1.1;proto=https, for=10.0.0.9\r\n",
+            "Forwarded: for=1.1.1.1;proto=https, for=10.0.0.9\r\n",
+        ),
+        ("Forwarded: for=1.1.1.1, for=_hidden\r\n", ""),
+        ("Forwarded: for=\"1.1.1.1\r\n", ""),
+        ("Forwarded:\r\nforwarded: ,\r\n", ""),
+    ] {
+        let lines = format!("GET / HTTP/1.1\r\nHost: h\r\n{received}");
+        let (_, out) = from(PROXY, &lines).unwrap();
+        let chain =
+            "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
+        assert_eq!(
+            out,
+            format!("GET / HTTP/1.1\r\nHost: h\r\n{chain}{believed}Via: 1.1 rondel\r\n{ID}\r\n")
+        );
+    }
 }
 
 #[test]
