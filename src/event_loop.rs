@@ -186,6 +186,7 @@ fn readiness(event: &Event) -> Readiness {
         readable: event.is_readable(),
         writable: event.is_writable(),
         read_closed,
+        urgent: event.is_priority(),
         dead: event.is_error() || (read_closed && event.is_write_closed()),
     }
 }

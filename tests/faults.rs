@@ -6,6 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use socket2::SockRef;
 use support::{Backend, Rondel, Stage, get, ok};
 
 const UNFINISHED: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n";
@@ -244,4 +245,42 @@ fn assert_is_in(rondel: &Rondel, stage: &Stage) {
     upstream.send(ok("in"));
     assert_eq!(client.response(false).text(), "in");
     assert!(!rondel.log().iter().any(|line| line.contains("is out")));
+}
+
+#[test]
+fn what_stands_behind_an_urgent_byte_is_read_without_another_event() {
+    let rondel = Rondel::start(&[Backend::echo("a").addr], &["--head-timeout", "2s"]);
+    let mut client = rondel.connect();
+    // All of it is there before the first read.
+    rondel.signal(Signal::STOP);
+    client.send("GET / HTTP/1.1\r\nHo");
+    SockRef::from(&client.stream)
+        .send_out_of_band(b"!")
+        .expect("the connection stands");
+    client.send("st: h\r\n\r\n");
+    rondel.signal(Signal::CONT);
+    assert_eq!(client.response(false).status(), 200);
+}
+
+#[test]
+fn what_a_backend_says_behind_its_response_and_an_urgent_byte_is_nobodys_answer() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(get("/a"));
+    let (mut first, _) = stage.request();
+    rondel.signal(Signal::STOP);
+    first.send(ok("a"));
+    SockRef::from(&first.stream)
+        .send_out_of_band(b"!")
+        .expect("the connection stands");
+    first.send(ok("not for you"));
+    rondel.signal(Signal::CONT);
+    assert_eq!(client.response(false).text(), "a");
+    let mut other = rondel.connect();
+    other.send(get("/b"));
+    let (mut second, request) = stage.request();
+    assert_eq!(request.first_line(), "GET /b HTTP/1.1");
+    second.send(ok("b"));
+    assert_eq!(other.response(false).text(), "b");
 }

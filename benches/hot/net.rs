@@ -93,6 +93,7 @@ impl Loopback {
             readable: !sock.incoming.is_empty() || sock.ended,
             writable: true,
             read_closed: sock.ended,
+            urgent: false,
             dead: false,
         };
         Some((sock.owner.expect("a socket has an owner"), hint))

@@ -1,6 +1,6 @@
 //! The network of production: mio sockets behind the traits of `net/stream.rs`.
 //!
-//! A socket is registered once, for both directions, edge-triggered, and never again. Its token is its descriptor, and a
+//! A socket is registered once, for both directions and urgent bytes, edge-triggered, and never again. Its token is its descriptor, and a
 //! plain table says whose events those of a descriptor are: lending an upstream is a store into that table. Dropping a
 //! socket closes it, which takes it out of the poll; its place in the table is stale until the descriptor is used again,
 //! which no event can see, for no socket is dropped between two events of a batch.
@@ -92,8 +92,8 @@ impl Kernel {
 
     fn watch(&mut self, mut stream: TcpStream) -> io::Result<TcpSocket> {
         let token = Token(descriptor(&stream));
-        self.registry
-            .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        self.registry.register(&mut stream, token, interest)?;
         Ok(TcpSocket(stream))
     }
 }

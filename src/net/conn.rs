@@ -1,8 +1,8 @@
 //! One socket: its stream, what is known of its readiness, and the bytes that wait. The only reads and writes in the program.
 //!
 //! The rules of readiness (epoll(7), edge-triggered): an event sets a flag; would-block clears it; so does a read shorter
-//! than the room it was offered, unless the peer is known to have closed. So the common message costs no read that
-//! returns nothing, and nobody ever arms anything.
+//! than the room it was offered, unless the peer is known to have closed or to have sent an urgent byte. So the common
+//! message costs no read that returns nothing, and nobody ever arms anything.
 //!
 //! Two kinds of bytes may wait: in the *inbox* what was read and could not be judged yet, in the *outbox* what was judged
 //! and has no room in the kernel yet. While an outbox holds bytes, whoever fills it does not read: that is all the
@@ -24,8 +24,9 @@ pub struct Conn<S> {
     outbox: Outbox,
     readable: bool,
     writable: bool,
-    /// The peer was reported to have shut its side, so a short read does not mean that nothing more comes.
-    read_closed: bool,
+    /// A short read does not mean that nothing more is there: the peer was reported to have shut its side, so that an end
+    /// may follow, or to have sent an urgent byte, where a read stops whatever follows.
+    shorts_lie: bool,
     /// The connection was reported dead; to be looked at.
     dead: bool,
     /// The end of the stream was read.
@@ -70,7 +71,7 @@ impl<S: Stream> Conn<S> {
             outbox: Outbox::default(),
             readable: false,
             writable: false,
-            read_closed: false,
+            shorts_lie: false,
             dead: false,
             ended: false,
             starved: false,
@@ -87,9 +88,9 @@ impl<S: Stream> Conn<S> {
 
     /// An event came. Sets flags, nothing else.
     pub fn hint(&mut self, hint: Readiness) {
-        self.readable |= hint.readable | hint.read_closed;
+        self.readable |= hint.readable | hint.read_closed | hint.urgent;
         self.writable |= hint.writable;
-        self.read_closed |= hint.read_closed;
+        self.shorts_lie |= hint.read_closed | hint.urgent;
         self.dead |= hint.dead;
     }
 
@@ -176,7 +177,7 @@ impl<S: Stream> Conn<S> {
             match self.stream.read(room) {
                 Ok(count) => {
                     self.ended = count == 0;
-                    self.readable = !self.ended && (count == room.len() || self.read_closed);
+                    self.readable = !self.ended && (count == room.len() || self.shorts_lie);
                     return Ok(Some(count));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,

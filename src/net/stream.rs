@@ -30,6 +30,9 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has shut its sending side: after a short read there may still be an end of stream to be read.
     pub read_closed: bool,
+    /// An urgent byte has come (RFC 9293 §3.8.5). A read stops before it, so that a short one does not mean that nothing
+    /// more is there.
+    pub urgent: bool,
     /// The connection may be dead in both directions (reset, or an error is pending).
     pub dead: bool,
 }

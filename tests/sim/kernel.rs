@@ -1,7 +1,8 @@
 //! The fake kernel: connections as pairs of sockets, with windows, a clock, and readiness as epoll(7) gives it.
 //!
 //! It is modelled after Linux, because the proxy's rules of readiness rest on what Linux promises:
-//! - A read gives all that is there, up to the room offered; a short read means that nothing else is there now.
+//! - A read gives all that is there, up to the room offered; a short read means that nothing else is there now. But a read
+//!   stops at an urgent mark, and the next one goes on behind it; an event tells that there is one.
 //! - A write takes what the window has room for, sometimes less; a short write or would-block is followed by an event once
 //!   a third of the window is free.
 //! - An event is queued when bytes, FIN or RST arrive, when an attempt to connect ends, and when a window opens. Events of
@@ -160,6 +161,7 @@ impl World {
             readable: !sock.inbox.is_empty() || sock.fin_in || sock.reset,
             writable: roomy || sock.shut || sock.reset,
             read_closed: sock.fin_in || sock.reset,
+            urgent: sock.mark.is_some(),
             dead: sock.reset || (sock.fin_in && sock.shut),
         }
     }
@@ -182,7 +184,9 @@ impl World {
                 None => Err(io::ErrorKind::WouldBlock.into()),
             };
         }
-        let count = room.len().min(sock.inbox.len());
+        let before_mark = sock.mark.filter(|&at| at > 0).unwrap_or(usize::MAX);
+        let count = room.len().min(sock.inbox.len()).min(before_mark);
+        sock.mark = sock.mark.filter(|&at| at > 0).map(|at| at - count);
         for (to, from) in room.iter_mut().zip(sock.inbox.drain(..count)) {
             *to = from;
         }
@@ -294,6 +298,9 @@ impl World {
                     return;
                 }
                 sock.arrived += bytes.len();
+                if matches!(sock.home, Home::Proxy(_)) && self.rng.chance(self.profile.urgent) {
+                    sock.mark = Some(sock.inbox.len() + self.rng.below(bytes.len()));
+                }
                 sock.inbox.extend(bytes);
             }
             Segment::Fin if sock.reset => return,

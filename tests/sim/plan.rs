@@ -90,7 +90,7 @@ impl Plan {
             }
         };
         let (http10, upgrades, expects, early) = (often(500), often(200), often(500), often(300));
-        let (pipelines, short_writes) = (often(800), often(500));
+        let (pipelines, short_writes, urgent) = (often(800), often(500), often(300));
         let listeners = rng.between(1, 2);
         let batch_max = rng.pick(&[1, 2, 16, 1024]);
         let drains = faults.can(Fault::Drain);
@@ -106,6 +106,7 @@ impl Plan {
                 window: (window_min, window_max),
                 segment: rng.scaled(1, 16_000),
                 short_writes,
+                urgent,
                 purges: rng.chance(500),
             },
             clients: rng.between(1, clients_max),

@@ -309,6 +309,7 @@ impl<'a> Sim<'a> {
                 readable: self.rng.chance(500),
                 writable: self.rng.chance(500),
                 read_closed: self.rng.chance(200),
+                urgent: self.rng.chance(100),
                 dead: self.rng.chance(200),
             };
             events.insert(self.rng.below(events.len() + 1), (owner, hint));

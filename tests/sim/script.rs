@@ -74,6 +74,9 @@ impl Temper {
         // A few bytes at a time, with pauses, may be too slow even for a reply of the proxy's own.
         let slowly = plan.profile.window.0 >= 16 && rng.chance(150);
         let some = (plan.body_max / 20).max(40);
+        // A smaller window is emptied as much more often: a reply of the proxy's own must go out within one body timer.
+        let share = |part: usize| u32::try_from(part).unwrap_or(u32::MAX);
+        let pause = plan.think_max * share(plan.profile.window.0.min(some)) / share(some);
         Self {
             pipelines: rng.chance(plan.pipelines),
             trickles: rng.chance(200),
@@ -82,7 +85,7 @@ impl Temper {
             // Into a window without room even for a reply of the proxy's own, this would never end.
             reads_late: plan.profile.window.0 >= 300 && rng.chance(200),
             reads: if slowly {
-                (some, plan.think_max)
+                (some, pause)
             } else {
                 (64 * 1024, Duration::ZERO)
             },

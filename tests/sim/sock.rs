@@ -47,6 +47,8 @@ pub(crate) struct Profile {
     pub(crate) segment: usize,
     /// How often a write is short without need, in a thousand.
     pub(crate) short_writes: usize,
+    /// How often something that arrives has an urgent mark in its midst, in a thousand.
+    pub(crate) urgent: usize,
     /// Whether scripted peers lose what they have not read when a reset arrives.
     pub(crate) purges: bool,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Sock {
     pub(crate) lent: bool,
     pub(crate) connecting: bool,
     pub(crate) inbox: VecDeque<u8>,
+    /// How many bytes of the inbox stand before the urgent mark.
+    pub(crate) mark: Option<usize>,
     pub(crate) wire: VecDeque<Segment>,
     pub(crate) wire_bytes: usize,
     pub(crate) wire_last: Duration,
@@ -129,6 +133,7 @@ impl Sock {
             lent: false,
             connecting: false,
             inbox: VecDeque::new(),
+            mark: None,
             wire: VecDeque::new(),
             wire_bytes: 0,
             wire_last: Duration::ZERO,
