@@ -117,4 +117,22 @@ fn an_ipv4_client_of_an_ipv6_listener_is_told_as_ipv4() {
         text.contains("\nX-Forwarded-For: 1.2.3.4, 127.0.0.1\n"),
         "{text}"
     );
+    let without_host = rondel.connect().ask("GET / HTTP/1.0\r\n\r\n").text();
+    let host = format!("\nHost: {}\n", rondel.addr);
+    assert!(without_host.contains(&host), "{without_host}");
+}
+
+#[test]
+fn a_host_that_stands_in_for_none_is_the_address_that_the_client_reached() {
+    let backend = Backend::echo("a").addr.to_string();
+    let args = ["--listen", ":0", "--backend", &backend].map(str::to_owned);
+    let mut rondel = Rondel::start_with(&args);
+    assert!(rondel.addr.ip().is_unspecified());
+    for ip in [[127, 0, 0, 1], [127, 0, 0, 2]] {
+        rondel.addr = (ip, rondel.addr.port()).into();
+        let text = rondel.connect().ask("GET / HTTP/1.0\r\n\r\n").text();
+        let host = format!("\nHost: {0}\n", rondel.addr);
+        let told = format!("\nX-Forwarded-Host: {0}\n", rondel.addr);
+        assert!(text.contains(&host) && text.contains(&told), "{text}");
+    }
 }

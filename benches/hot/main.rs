@@ -189,10 +189,13 @@ const GET: Request = Request {
     id: Span { start: 0, len: 0 },
 };
 
-fn facts() -> Facts<'static, fn(IpAddr) -> bool> {
+type Trusts = fn(IpAddr) -> bool;
+type Local = fn() -> SocketAddr;
+
+fn facts() -> Facts<'static, Trusts, Local> {
     Facts {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-        listener: SocketAddr::from(([192, 0, 2, 1], 8080)),
+        local: || SocketAddr::from(([192, 0, 2, 1], 8080)),
         trusts: |_| false,
         name: "rondel",
         forwarded: false,

@@ -138,6 +138,10 @@ impl Net for Loopback {
 }
 
 impl Stream for Wire {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([192, 0, 2, 1], 8080)))
+    }
+
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let mut socks = self.net.0.borrow_mut();
         let sock = &mut socks.socks[self.id];

@@ -161,7 +161,7 @@ fn rewrite(
 ) -> Result<Option<(usize, Request)>, Reject> {
     let facts = Facts {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-        listener: SocketAddr::from(([192, 0, 2, 1], 8080)),
+        local: || SocketAddr::from(([192, 0, 2, 1], 8080)),
         trusts: |_: IpAddr| believed,
         name,
         forwarded: believed,

@@ -146,6 +146,10 @@ impl Stream for TcpSocket {
         }
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
     fn check(&mut self) -> io::Result<()> {
         self.0.take_error()?.map_or(Ok(()), Err)
     }

@@ -18,11 +18,11 @@ use super::{HEAD_FIELDS_MAX, Reject, Request, Response};
 
 /// What the rewriting of a request must know beyond the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a, T> {
+pub struct Facts<'a, T, L> {
     /// Who sent it, as a canonical address.
     pub client: IpAddr,
-    /// Where it came in; stands in for the `Host` that a 1.0 client may leave out.
-    pub listener: SocketAddr,
+    /// Where it came in; stands in for the `Host` that a 1.0 client may leave out, and is asked for only then.
+    pub local: L,
     /// Whose `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed.
     pub trusts: T,
     /// Our name in `Via`, a token.
@@ -51,9 +51,9 @@ pub struct Asked<'a> {
 /// # Errors
 ///
 /// Why the request is not forwarded; `out` is left as it was.
-pub fn request<T: Fn(IpAddr) -> bool>(
+pub fn request<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     input: &[u8],
-    facts: &Facts<'_, T>,
+    facts: &Facts<'_, T, L>,
     out: &mut Vec<u8>,
 ) -> Result<Option<(usize, Request)>, Reject> {
     let mut slots = head::slots();

@@ -356,11 +356,17 @@ impl<S: Stream> Conn<S> {
 impl<S> Input<'_, S> {
     /// The bytes, to be judged and rewritten in place.
     pub fn bytes(&mut self) -> &mut [u8] {
-        if self.filled == 0 {
+        self.parts().0
+    }
+
+    /// The bytes, and the stream that they came from.
+    pub fn parts(&mut self) -> (&mut [u8], &S) {
+        let bytes = if self.filled == 0 {
             self.conn.inbox.bytes_mut()
         } else {
             &mut self.scratch[..self.filled]
-        }
+        };
+        (bytes, &self.conn.stream)
     }
 
     /// `taken` bytes were judged; the rest waits. `starved` when the rest means nothing before more is read behind it.

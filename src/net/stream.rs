@@ -63,6 +63,12 @@ pub trait Stream {
     /// Why the attempt failed.
     fn connected(&mut self) -> io::Result<bool>;
 
+    /// Our own address in this connection, which a listener on all addresses does not tell.
+    ///
+    /// # Errors
+    /// The connection was gone already.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
     /// Looks for a pending error without reading a byte.
     ///
     /// # Errors

@@ -363,17 +363,22 @@ impl<S: Stream> Session<S> {
             }
             Ok(Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
         };
-        let forwarding = &cx.forwarding;
+        let (bytes, stream) = input.parts();
+        let (forwarding, listener) = (&cx.forwarding, cx.listeners[self.listener]);
         let facts = Facts {
             client: self.addr.ip().to_canonical(),
-            listener: cx.listeners[self.listener],
+            // Where it listens on all addresses, only the connection knows which one of them the client reached.
+            local: || match listener.ip().is_unspecified() {
+                true => stream.local_addr().unwrap_or(listener),
+                false => listener,
+            },
             trusts: |addr| forwarding.trusts(addr),
             name: &forwarding.name,
             forwarded: forwarding.forwarded,
             id: &cx.ids.make(cx.now.wall),
         };
         let mut head = cx.buffers.take(1);
-        match forward::request(input.bytes(), &facts, &mut head) {
+        match forward::request(bytes, &facts, &mut head) {
             Ok(Some((len, request))) => {
                 input.keep(len, false, &mut cx.buffers);
                 cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));

@@ -64,7 +64,7 @@ pub(crate) fn check_request(case: &Case) -> Result<(), String> {
 fn requests(bytes: &[u8], piece: usize) -> Outcome {
     let facts = Facts {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        listener: LISTENER,
+        local: || LISTENER,
         trusts: |_: IpAddr| false,
         name: "rondel",
         forwarded: false,
@@ -163,7 +163,7 @@ pub(crate) fn check_response(case: &Case) -> Result<(), String> {
 fn response(bytes: &[u8], piece: usize, request: &str, close: bool) -> Outcome {
     let facts = Facts {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        listener: LISTENER,
+        local: || LISTENER,
         trusts: |_: IpAddr| false,
         name: "rondel",
         forwarded: false,

@@ -113,6 +113,10 @@ impl Stream for SimStream {
         }
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        unreachable!("no simulated listener is on all addresses")
+    }
+
     fn check(&mut self) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         world.socks[self.sock.0]

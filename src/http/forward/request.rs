@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::super::body::{self, Whose};
 use super::super::field::{Kind, Once, Options, elements, is_visible, kind, number};
@@ -17,9 +17,9 @@ use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr}
 const ID_BYTES_MAX: usize = 128;
 
 /// Judges `head` and appends what goes on to `out`; on an error `out` may have grown.
-pub(super) fn rewrite<T: Fn(IpAddr) -> bool>(
+pub(super) fn rewrite<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     head: &RequestHead<'_, '_>,
-    facts: &Facts<'_, T>,
+    facts: &Facts<'_, T, L>,
     out: &mut Vec<u8>,
 ) -> Result<Request, Reject> {
     let target = target::judge(head.method, head.target)?;
@@ -163,11 +163,11 @@ fn hops(method: &str, max_forwards: Once<'_>) -> Result<Option<u64>, Reject> {
 }
 
 /// The host that the request is for (RFC 9112 §3.2, §3.3).
-fn host<'a, T>(
+fn host<'a, T, L: Fn() -> SocketAddr>(
     version: Version,
     target: &Target<'a>,
     field: Once<'a>,
-    facts: &Facts<'_, T>,
+    facts: &Facts<'_, T, L>,
     room: &'a mut [u8; ADDR_BYTES_MAX],
 ) -> Result<&'a [u8], Reject> {
     match (field, target.authority) {
@@ -175,12 +175,12 @@ fn host<'a, T>(
         (Once::One(_) | Once::Several, _) => Err(Reject::BadHost),
         (Once::Missing, _) if version == Version::Http11 => Err(Reject::BadHost),
         (Once::Missing, Some(authority)) => Ok(authority),
-        // A zone says nothing to anyone else, and has no place in a host.
-        (Once::Missing, None) if facts.listener.is_ipv6() => Ok(text(
-            room,
-            format_args!("[{}]:{}", facts.listener.ip(), facts.listener.port()),
-        )),
-        (Once::Missing, None) => Ok(text(room, facts.listener)),
+        (Once::Missing, None) => {
+            let local = (facts.local)();
+            // A zone says nothing to anyone else, and has no place in a host.
+            let addr = SocketAddr::new(local.ip().to_canonical(), local.port());
+            Ok(text(room, addr))
+        }
     }
 }
 
@@ -197,7 +197,7 @@ fn text(room: &mut [u8; ADDR_BYTES_MAX], addr: impl Display) -> &[u8] {
 }
 
 /// Everything that was judged, ready to be written.
-struct Writer<'w, 'a, 'f, T> {
+struct Writer<'w, 'a, 'f, T, L> {
     /// Where the head starts in what is written to.
     start: usize,
     head: &'w RequestHead<'w, 'a>,
@@ -207,10 +207,10 @@ struct Writer<'w, 'a, 'f, T> {
     hops: Option<u64>,
     host: &'w [u8],
     trusted: bool,
-    facts: &'w Facts<'f, T>,
+    facts: &'w Facts<'f, T, L>,
 }
 
-impl<T: Fn(IpAddr) -> bool> Writer<'_, '_, '_, T> {
+impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     fn write(mut self, target: &Target<'_>, out: &mut Vec<u8>) -> Result<Request, Reject> {
         push(
             out,

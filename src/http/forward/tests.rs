@@ -17,12 +17,13 @@ const CHAIN: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-
 const ID: &str = "X-Request-Id: fresh\r\n";
 
 type Trusts = fn(IpAddr) -> bool;
+type Local = fn() -> SocketAddr;
 
 /// Trusts clients in 10/8.
-fn facts(client: IpAddr) -> Facts<'static, Trusts> {
+fn facts(client: IpAddr) -> Facts<'static, Trusts, Local> {
     Facts {
         client,
-        listener: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        local: || SocketAddr::from(([127, 0, 0, 1], 8080)),
         trusts: |addr| matches!(addr, IpAddr::V4(addr) if addr.octets()[0] == 10),
         name: "rondel",
         forwarded: false,
@@ -31,7 +32,7 @@ fn facts(client: IpAddr) -> Facts<'static, Trusts> {
 }
 
 /// What `request` makes of the whole; it must make the same, or nothing yet, of every part.
-fn rewritten(input: &[u8], facts: &Facts<'_, Trusts>) -> Result<(Request, String), Reject> {
+fn rewritten(input: &[u8], facts: &Facts<'_, Trusts, Local>) -> Result<(Request, String), Reject> {
     let run = |input: &[u8]| {
         let mut out = BEFORE.to_vec();
         let found = request(input, facts, &mut out);
@@ -182,12 +183,30 @@ fn there_is_exactly_one_good_host() {
         &format!("GET / HTTP/1.1\r\nHost: \r\n{none}{ID}\r\n"),
     );
     let mut facts = facts(IpAddr::V6(Ipv6Addr::LOCALHOST));
-    facts.listener = "[fe80::1%3]:80".parse().unwrap();
-    let (_, out) = rewritten(b"GET / HTTP/1.0\r\n\r\n", &facts).unwrap();
-    assert!(
-        out.contains("\r\nHost: [fe80::1]:80\r\nX-Forwarded-For: ::1\r\n"),
-        "{out}"
-    );
+    let locals: [(Local, &str); 2] = [
+        (|| "[fe80::1%3]:80".parse().unwrap(), "[fe80::1]:80"),
+        (|| "[::ffff:10.0.0.9]:8".parse().unwrap(), "10.0.0.9:8"),
+    ];
+    for (local, host) in locals {
+        facts.local = local;
+        let (_, out) = rewritten(b"GET / HTTP/1.0\r\n\r\n", &facts).unwrap();
+        let lines = format!("\r\nHost: {host}\r\nX-Forwarded-For: ::1\r\n");
+        assert!(out.contains(&lines), "{out}");
+    }
+}
+
+#[test]
+fn where_a_request_came_in_is_asked_only_for_a_host_that_is_left_out() {
+    let mut facts = facts(CLIENT);
+    facts.local = || panic!("it has a host, or is refused");
+    for head in [
+        "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost:\r\n\r\n",
+        "GET http://h/ HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let _ = rewritten(head.as_bytes(), &facts);
+    }
 }
 
 #[test]
