@@ -399,6 +399,9 @@ mod tests {
         };
         let long = format!("1;{}\r\nx\r\n", "e".repeat(200));
         assert_eq!(chunks(&long, 50), Ok(()));
+        let extended = |bytes: usize| format!("1;{}\r\nx\r\n", "e".repeat(bytes));
+        assert_eq!(chunks(&extended(12), 5000), Ok(()));
+        assert_eq!(chunks(&extended(20), 5000), Err(Reject::BadChunk));
         assert_eq!(chunks(&long, 500), Err(Reject::BadChunk));
         let justified = format!("80;{}\r\n{}\r\n", "e".repeat(200), "x".repeat(128));
         assert_eq!(chunks(&justified, 5000), Ok(()));

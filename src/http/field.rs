@@ -281,11 +281,15 @@ mod tests {
         hop.split(' ').for_each(|name| check(name, Kind::Hop));
         let kept = "Authorization Cookie Set-Cookie Content-Type Content-Encoding Content-Range Content-Location \
             Cache-Control Range If-Match If-None-Match If-Range If-Modified-Since If-Unmodified-Since Age Location \
-            Retry-After Vary Warning WWW-Authenticate Pragma Proxy-Status";
+            Retry-After Vary Warning WWW-Authenticate Pragma Proxy-Status Proxy-Connections Proxy-Connectiox \
+            Proxy-Authenticatx Proxy-Authorizatiox Proxy-Authentication-Infx";
         kept.split_ascii_whitespace()
             .for_each(|name| check(name, Kind::Kept));
-        let other = "Accept User-Agent Xhost Hosts Te2 X-Foo X-Forwarded X_Request_Id Iffy Proximity Proxy Prefer- ETag Digest";
-        other.split(' ').for_each(|name| check(name, Kind::Other));
+        let other = "Accept User-Agent Xhost Hosts Te2 X-Foo X-Forwarded X_Request_Id Iffy Proximity Proxy Prefer- ETag Digest \
+            Proxy_Connection Proxy_Authenticate Proxy_Authorization Proxy_Authentication_Info";
+        other
+            .split_ascii_whitespace()
+            .for_each(|name| check(name, Kind::Other));
     }
 
     #[test]
@@ -300,6 +304,13 @@ mod tests {
     #[test]
     fn connection_options_are_tokens_in_a_list_with_gaps() {
         let mut options = Options::default();
+        let strangers = b"other, another, keep_alive";
+        assert!(options.add(strangers));
+        let expected = Options {
+            named: 3,
+            ..Options::default()
+        };
+        assert_eq!(std::mem::take(&mut options), expected);
         assert!(options.add(b", Close ,,\tKEEP-alive,"));
         assert!(options.add(b"") && options.add(b"x, upGrade,y"));
         let expected = Options {

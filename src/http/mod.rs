@@ -25,6 +25,11 @@ pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
 /// Largest content length accepted (RFC 9110 §8.6 sets none): what fits a signed 64-bit integer.
 pub const LENGTH_MAX: u64 = i64::MAX as u64;
 
+const _: () = assert!(
+    TARGET_BYTES_MAX >= 8000 && TARGET_BYTES_MAX < HEAD_BYTES_MAX,
+    "one that is too long is found so before its head is"
+);
+
 /// The version of HTTP that a message was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {

@@ -235,6 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn every_status_of_a_failure_has_its_phrase() {
+        for (status, expected) in [
+            (200, "OK"),
+            (403, "Forbidden"),
+            (404, "Not Found"),
+            (408, "Request Timeout"),
+            (421, "Misdirected Request"),
+            (429, "Too Many Requests"),
+            (500, "Internal Server Error"),
+            (502, "Bad Gateway"),
+            (503, "Service Unavailable"),
+            (504, "Gateway Timeout"),
+            (299, "Unknown"),
+        ] {
+            assert_eq!(phrase(status), expected);
+        }
+    }
+
+    #[test]
     fn a_date_is_written_for_any_time() {
         let known = UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(&date(known), DATE);

@@ -300,14 +300,16 @@ fn responses_without_a_body_say_only_what_they_may() {
         (304, chunked, ""),
     ] {
         let start = format!("HTTP/1.1 {status} x\r\n{DATED}");
-        let response = check(
-            ASKED,
-            &format!("{start}{line}"),
-            &format!("{start}{expected}\r\n"),
-        );
-        assert!(response.framing == Framing::None && response.keep_client);
-        // What a 204 says of a body may still come, and must not pass for another answer.
-        assert_eq!(response.keep_upstream, status != 204);
+        for request in [ASKED, HEAD] {
+            let response = check(
+                request,
+                &format!("{start}{line}"),
+                &format!("{start}{expected}\r\n"),
+            );
+            assert!(response.framing == Framing::None && response.keep_client);
+            // What a 204 says of a body may still come, and must not pass for another answer.
+            assert_eq!(response.keep_upstream, status != 204);
+        }
     }
     assert!(
         check(
