@@ -1,0 +1,94 @@
+//! The failure table, read once more by what it is for: whom a failure counts against, what may be tried again, and
+//! whether the client's connection goes on. A slip in one of its columns would pass unseen for a long time.
+
+use rondel::http::Reject;
+use rondel::proxy::failure::{Failure, Retry};
+
+/// What clients do, or do not do, and what we ourselves run out of: no backend can help it.
+const NOT_THE_BACKENDS: [Failure; 16] = [
+    Failure::Rejected(Reject::BadChunk),
+    Failure::HeadTimeout,
+    Failure::ClientIdle,
+    Failure::ClientGone,
+    Failure::RequestBodyTimeout,
+    Failure::RequestBodySlow,
+    Failure::ClientWriteTimeout,
+    Failure::ClientWriteSlow,
+    Failure::NoBackend,
+    Failure::Exhausted,
+    Failure::UpstreamClosedDuringRequest,
+    Failure::ContinueTimeout,
+    Failure::TunnelIdle,
+    Failure::TunnelBroken,
+    Failure::DrainTimeout,
+    Failure::ReusedUpstreamClosed,
+];
+
+/// What only a backend can do: it counts against it.
+const THE_BACKENDS: [Failure; 12] = [
+    Failure::ConnectRefused,
+    Failure::ConnectUnreachable,
+    Failure::ConnectTimeout,
+    Failure::UpstreamSpokeFirst,
+    Failure::UpstreamClosed,
+    Failure::UpstreamWriteTimeout,
+    Failure::BadResponseHead(Reject::Malformed),
+    Failure::TooManyInterim,
+    Failure::ResponseTimeout,
+    Failure::ResponseTruncated,
+    Failure::BadResponseBody(Reject::BadChunk),
+    Failure::ResponseBodyTimeout,
+];
+
+fn check(failures: &[Failure], holds: impl Fn(Failure) -> bool) {
+    for &failure in failures {
+        assert!(holds(failure), "{failure:?}: {:?}", failure.consequence());
+    }
+}
+
+#[test]
+fn only_what_a_backend_can_help_counts_against_it() {
+    check(&NOT_THE_BACKENDS, |failure| !failure.consequence().blames);
+    check(&THE_BACKENDS, |failure| failure.consequence().blames);
+}
+
+#[test]
+fn only_what_reached_nobody_goes_elsewhere_and_only_a_stale_connection_is_replaced() {
+    let elsewhere = [
+        Failure::ConnectRefused,
+        Failure::ConnectUnreachable,
+        Failure::ConnectTimeout,
+        Failure::UpstreamSpokeFirst,
+    ];
+    let retry = |failure: Failure| failure.consequence().retry;
+    check(&elsewhere, |failure| retry(failure) == Retry::Elsewhere);
+    check(&[Failure::ReusedUpstreamClosed], |failure| {
+        retry(failure) == Retry::Fresh
+    });
+    check(
+        &[NOT_THE_BACKENDS[..15].to_vec(), THE_BACKENDS[4..].to_vec()].concat(),
+        |failure| retry(failure) == Retry::Never,
+    );
+}
+
+#[test]
+fn a_client_is_kept_where_its_request_may_be_whole_and_is_answered() {
+    let kept = [
+        Failure::NoBackend,
+        Failure::Exhausted,
+        Failure::ConnectRefused,
+        Failure::ConnectUnreachable,
+        Failure::ConnectTimeout,
+        Failure::UpstreamSpokeFirst,
+        Failure::ReusedUpstreamClosed,
+        Failure::UpstreamClosed,
+        Failure::BadResponseHead(Reject::Malformed),
+        Failure::TooManyInterim,
+        Failure::ResponseTimeout,
+    ];
+    let all = [&NOT_THE_BACKENDS[..], &THE_BACKENDS].concat();
+    check(&all, |failure| {
+        failure.consequence().keeps_client == kept.contains(&failure)
+    });
+    check(&kept, |failure| failure.consequence().status.is_some());
+}
