@@ -357,6 +357,7 @@ impl<'a> Sim<'a> {
         );
         // What the world still does to clients after the proxy has gone.
         self.pass(Duration::from_secs(1_000_000));
+        assert_eq!(counts.idle_upstreams, 0, "no idle upstream outlives us");
         for (index, client) in self.clients.iter().enumerate() {
             assert!(client.done, "client {index} has not come to its end");
         }
