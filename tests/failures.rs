@@ -2,7 +2,7 @@
 //! whether the client's connection goes on. A slip in one of its columns would pass unseen for a long time.
 
 use rondel::http::Reject;
-use rondel::proxy::failure::{Failure, Retry};
+use rondel::proxy::failure::{Blame, Failure, Retry};
 
 /// What clients do, or do not do, and what we ourselves run out of: no backend can help it.
 const NOT_THE_BACKENDS: [Failure; 16] = [
@@ -24,7 +24,7 @@ const NOT_THE_BACKENDS: [Failure; 16] = [
     Failure::ReusedUpstreamClosed,
 ];
 
-/// What only a backend can do: it counts against it.
+/// What only a backend can do, or one that was asked for everything: it counts against it.
 const THE_BACKENDS: [Failure; 12] = [
     Failure::ConnectRefused,
     Failure::ConnectUnreachable,
@@ -48,8 +48,13 @@ fn check(failures: &[Failure], holds: impl Fn(Failure) -> bool) {
 
 #[test]
 fn only_what_a_backend_can_help_counts_against_it() {
-    check(&NOT_THE_BACKENDS, |failure| !failure.consequence().blames);
-    check(&THE_BACKENDS, |failure| failure.consequence().blames);
+    let blame = |failure: Failure| failure.consequence().blame;
+    let if_asked = [Failure::ResponseTruncated, Failure::ResponseBodyTimeout];
+    check(&NOT_THE_BACKENDS, |failure| blame(failure) == Blame::Never);
+    check(&if_asked, |failure| blame(failure) == Blame::IfAsked);
+    check(&THE_BACKENDS, |failure| {
+        (blame(failure) == Blame::Always) != if_asked.contains(&failure)
+    });
 }
 
 #[test]

@@ -110,6 +110,10 @@ impl Stream for FakeStream {
         Ok(true)
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([192, 0, 2, 1], 8080)))
+    }
+
     fn check(&mut self) -> io::Result<()> {
         Ok(())
     }

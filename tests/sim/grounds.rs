@@ -209,6 +209,7 @@ impl Ground for Real {
                     readable: event.is_readable(),
                     writable: event.is_writable(),
                     read_closed,
+                    urgent: event.is_priority(),
                     dead: event.is_error() || (read_closed && event.is_write_closed()),
                 });
             }
@@ -319,6 +320,7 @@ fn world() -> World {
         window: (3000, 3000),
         segment: 16_000,
         short_writes: 0,
+        urgent: 0,
         purges: false,
     };
     World::new(
