@@ -15,7 +15,7 @@ pub(crate) struct Scene {
     pub(crate) name: &'static str,
     /// The rows of the failure table that its runs must reach, by name.
     pub(crate) reaches: &'static [&'static str],
-    /// How many runs it takes.
+    /// How many runs it has at least.
     pub(crate) runs: u64,
     faults: &'static [(Fault, usize)],
     prepare: fn(&mut Plan),
