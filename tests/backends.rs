@@ -334,7 +334,42 @@ fn what_died_with_a_kept_upstream_goes_to_another_backend() {
 }
 
 #[test]
-fn a_request_on_a_fresh_upstream_is_never_sent_twice() {
+fn what_died_with_a_fresh_upstream_goes_to_another_backend_once_if_it_may() {
+    let put = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+    for (request, is_repeated, survives) in [
+        (get("/"), true, true),
+        (put.to_owned(), true, true),
+        (get("/"), true, false),
+        (post.to_owned(), false, false),
+    ] {
+        let (one, other) = (Stage::start(), Stage::start());
+        let rondel = Rondel::start(&[one.addr, other.addr], &[]);
+        let mut client = rondel.connect();
+        client.send(&request);
+        let (upstream, first) = one.request();
+        drop(upstream);
+        if is_repeated {
+            let (mut upstream, second) = other.request();
+            assert_eq!(first, second);
+            if survives {
+                upstream.send(ok("other"));
+            }
+        }
+        let response = client.response(false);
+        if survives {
+            assert_eq!(response.text(), "other");
+        } else {
+            assert_eq!(response.status(), 502);
+            assert!(response.text().contains("upstream-closed-before-head"));
+        }
+        one.expect_no_more();
+        other.expect_no_more();
+    }
+}
+
+#[test]
+fn a_request_on_a_fresh_upstream_is_never_sent_twice_to_the_same_backend() {
     let stage = Stage::start();
     let rondel = Rondel::start(&[stage.addr], &[]);
     for begun in ["", "HTTP/1.1 2"] {

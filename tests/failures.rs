@@ -58,7 +58,7 @@ fn only_what_a_backend_can_help_counts_against_it() {
 }
 
 #[test]
-fn only_what_reached_nobody_goes_elsewhere_and_only_a_stale_connection_is_replaced() {
+fn only_what_reached_nobody_goes_elsewhere_and_only_what_died_in_silence_is_repeated() {
     let elsewhere = [
         Failure::ConnectRefused,
         Failure::ConnectUnreachable,
@@ -67,11 +67,10 @@ fn only_what_reached_nobody_goes_elsewhere_and_only_a_stale_connection_is_replac
     ];
     let retry = |failure: Failure| failure.consequence().retry;
     check(&elsewhere, |failure| retry(failure) == Retry::Elsewhere);
-    check(&[Failure::ReusedUpstreamClosed], |failure| {
-        retry(failure) == Retry::Fresh
-    });
+    let again = [Failure::ReusedUpstreamClosed, Failure::UpstreamClosed];
+    check(&again, |failure| retry(failure) == Retry::Again);
     check(
-        &[NOT_THE_BACKENDS[..15].to_vec(), THE_BACKENDS[4..].to_vec()].concat(),
+        &[NOT_THE_BACKENDS[..15].to_vec(), THE_BACKENDS[5..].to_vec()].concat(),
         |failure| retry(failure) == Retry::Never,
     );
 }

@@ -37,7 +37,9 @@ pub(super) struct Attempt {
     addrs_failed: usize,
     /// Whether the upstream of this try was used before.
     pub(super) reused: bool,
-    /// The backends that could not be reached.
+    /// Whether an earlier try may have reached a backend.
+    pub(super) repeated: bool,
+    /// The backends that could not be reached, or must not get it again.
     tried: Vec<BackendId>,
 }
 
@@ -71,6 +73,7 @@ impl<S: Stream> Session<S> {
             pick,
             addrs_failed: 0,
             reused: false,
+            repeated: false,
             tried: Vec::new(),
         };
         if !pick.trial
@@ -200,12 +203,20 @@ impl Attempt {
     }
 
     /// Once more, on a fresh connection: to another backend where there is one. A backend that dies takes its connections
-    /// with it before its listener, so that for a moment it still accepts what it will never read.
-    pub(super) fn begin_again<N: Net>(&mut self, cx: &mut Shared<N>) {
-        if let Some(pick) = cx.balance.pick(cx.now.instant, &[self.pick.id]) {
-            self.pick = pick;
+    /// with it before its listener, so that for a moment it still accepts what it will never read. Only what a kept
+    /// connection may have lost by its age goes to the same one, if need be. False when there is nowhere to go.
+    pub(super) fn begin_again<N: Net>(&mut self, cx: &mut Shared<N>) -> bool {
+        let other = cx.balance.pick(cx.now.instant, &[self.pick.id]);
+        if !self.reused {
+            if other.is_none() {
+                return false;
+            }
+            self.tried.push(self.pick.id);
         }
+        self.pick = other.unwrap_or(self.pick);
         self.addrs_failed = 0;
+        self.repeated = true;
+        true
     }
 }
 

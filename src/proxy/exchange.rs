@@ -143,7 +143,7 @@ impl<S: Stream> Exchange<S> {
             Method::Head | Method::Idempotent
         );
         let harmless = idempotent || self.upstream.taken() == 0;
-        harmless && self.attempt.reused && !self.answered && self.upstream.is_replayable()
+        harmless && !self.attempt.repeated && !self.answered && self.upstream.is_replayable()
     }
 
     /// What it means that the upstream is gone before the response head was complete.
@@ -322,7 +322,7 @@ impl<S: Stream> Session<S> {
             self.abort(&exchange);
             return Step::Moved(Phase::Closed);
         }
-        let may_repeat = consequence.retry == Retry::Fresh && exchange.may_repeat();
+        let may_repeat = consequence.retry == Retry::Again && exchange.may_repeat();
         let head = exchange.upstream.unload();
         let Exchange {
             upstream,
@@ -330,8 +330,7 @@ impl<S: Stream> Session<S> {
             ..
         } = exchange;
         drop(upstream);
-        if may_repeat {
-            attempt.begin_again(cx);
+        if may_repeat && attempt.begin_again(cx) {
             self.note("again");
             return self.reach(attempt, head, cx);
         }

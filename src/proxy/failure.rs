@@ -85,9 +85,10 @@ pub enum Retry {
     Never,
     /// At another backend: nothing of the request has reached this one.
     Elsewhere,
-    /// Once more on a fresh connection, to another backend where there is one, if the request is idempotent and at hand as
-    /// a whole (RFC 9110 §9.2.2).
-    Fresh,
+    /// Once more on a fresh connection, if no byte of a response has come, the request is idempotent, or nothing of it went
+    /// out, and it is at hand as a whole (RFC 9110 §9.2.2). To another backend; to the same one only if the connection had
+    /// been used before, and none other is live.
+    Again,
 }
 
 /// What follows from a failure.
@@ -142,7 +143,7 @@ impl Failure {
     #[must_use]
     pub fn consequence(self) -> Consequence {
         use Blame::{Always, IfAsked};
-        use Retry::{Elsewhere, Fresh, Never};
+        use Retry::{Again, Elsewhere, Never};
         const NONE: Blame = Blame::Never;
         const KEEP: bool = true;
         let (status, reason, blame, retry, keeps_client) = match self {
@@ -162,12 +163,12 @@ impl Failure {
             Self::UpstreamSpokeFirst => {
                 (Some(502), "upstream-spoke-first", Always, Elsewhere, KEEP)
             }
-            Self::ReusedUpstreamClosed => (Some(502), "reused-upstream-closed", NONE, Fresh, KEEP),
+            Self::ReusedUpstreamClosed => (Some(502), "reused-upstream-closed", NONE, Again, KEEP),
             Self::UpstreamClosed => (
                 Some(502),
                 "upstream-closed-before-head",
                 Always,
-                Never,
+                Again,
                 KEEP,
             ),
             // Whoever sends slowly enough can bring these two about, so nobody is blamed.

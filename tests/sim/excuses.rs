@@ -176,7 +176,9 @@ impl Ledger {
         let by_client = entry.excuses.iter().any(|fault| causes.contains(fault));
         let by_backend = entry.attempts.iter().any(|attempt| {
             let caused = attempt.faults.iter().any(|fault| causes.contains(fault));
-            caused && (attempt.reused || !stale) && !(due_again && attempt.is_silent_death(world))
+            caused
+                && (attempt.reused || !stale)
+                && !(due_again && attempt.reused && attempt.is_silent_death(world))
         });
         // Whoever was told that a connection has ended must not send anything on it.
         let by_loss = entry.losses.iter().any(|loss| {

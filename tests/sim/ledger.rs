@@ -11,7 +11,7 @@ use super::faults::Fault;
 use super::kernel::World;
 use super::losses::Loss;
 use super::plan::Plan;
-use super::sock::SockId;
+use super::sock::{Home, Peer, SockId};
 
 /// How a request ended at its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,17 @@ impl Attempt {
         world.delivered(self.sock) > self.before
     }
 
-    /// Whether the proxy cannot know more than that a connection that it used before has ended.
+    /// Whether the proxy cannot know more than that the connection has ended.
     pub(crate) fn is_silent_death(&self, world: &World) -> bool {
-        self.died && self.reused && !self.is_answered(world)
+        self.died && !self.is_answered(world)
+    }
+
+    /// Which backend got it.
+    fn backend(&self, world: &World) -> Option<usize> {
+        match world.socks[self.sock.0].home {
+            Home::Script(Peer::Backend(backend, _)) => Some(backend),
+            _ => None,
+        }
     }
 
     /// Whether the backend broke it after the answer had begun.
@@ -263,8 +271,9 @@ impl Entry {
         self.exchange.is_idempotent() && self.exchange.body_bytes == 0 && !self.exchange.upgrade
     }
 
-    /// Whatever reached a backend or was given to a connection may be repeated once, and only when the connection had
-    /// been used before and died without an answer, and the method is idempotent.
+    /// Whatever reached a backend or was given to a connection may be repeated once, and only when the connection died
+    /// without an answer, and the method is idempotent. A backend gets it twice only if the first connection had been used
+    /// before.
     fn repeats_are_allowed(&self, world: &World) -> bool {
         let sent = self.losses.iter().filter(|loss| loss.sent);
         let total = self.attempts.len() + sent.clone().count();
@@ -275,8 +284,12 @@ impl Entry {
             .attempts
             .iter()
             .filter(|attempt| attempt.is_silent_death(world));
-        let deaths = dead.count() + sent.filter(|loss| loss.reused).count();
-        total == 2 && deaths >= 1 && self.exchange.is_idempotent()
+        let deaths = dead.count() + sent.count();
+        let apart = match self.attempts.as_slice() {
+            [first, second] => first.reused || first.backend(world) != second.backend(world),
+            _ => true,
+        };
+        total == 2 && deaths >= 1 && apart && self.exchange.is_idempotent()
     }
 }
 
