@@ -113,8 +113,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Room for as many kinds as one sees in practice, so that counting allocates nothing.
-    const KINDS: usize = 64;
+    /// More than there are kinds of failure, each reject by itself: counting allocates nothing.
+    const KINDS: usize = 80;
 
     /// Once more.
     pub(crate) fn count(&mut self, failure: Failure) {
