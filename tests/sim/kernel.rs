@@ -1,6 +1,7 @@
 //! The fake kernel: connections as pairs of sockets, with windows, a clock, and readiness as epoll(7) gives it.
 //!
-//! It is modelled after Linux, because the proxy's rules of readiness rest on what Linux promises:
+//! It is modelled after Linux, because the proxy's rules of readiness rest on what Linux promises; `verified` runs the same
+//! scripts on both:
 //! - A read gives all that is there, up to the room offered; a short read means that nothing else is there now. But a read
 //!   stops at an urgent mark, and the next one goes on behind it; an event tells that there is one.
 //! - A write takes what the window has room for, sometimes less; a short write or would-block is followed by an event once

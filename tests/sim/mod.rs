@@ -4,7 +4,8 @@
 //! `losses`, `descriptors`, `doors` and `stream` (the network), `exchange` with `content` and `wrongs` (what is said),
 //! `script`, `clients` and `link` (who says it), `misdeeds`, `backends`, `serving` and `ends` (who answers), `requests` and
 //! `answers` (whether it is what was to come), `ledger` and `excuses` (whether that may be), `checks` (what holds after
-//! every tick), `coverage` (what was reached), `run`, and `bytes` (what a fuzzer gives it). What is read, `strict::reader` reads.
+//! every tick), `coverage` (what was reached), `run`, `bytes` (what a fuzzer gives it); `verified` with `grounds` (whether
+//! the kernel is like the real one). What is read, `strict::reader` reads.
 
 mod agenda;
 mod answers;
