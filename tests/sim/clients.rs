@@ -298,11 +298,8 @@ impl Client {
         {
             return Went::On;
         }
-        if let Some(tunnel) = link.tunnel.take() {
-            let whole = !reset && tunnel.is_whole(ledger.exchange(tunnel.id), plan, world.now);
-            let outcome = if whole { Outcome::Served } else { Outcome::Cut };
-            self.end_request(tunnel.id, outcome, world, ledger);
-            return Went::Off;
+        if link.tunnel.is_some() {
+            return self.end_tunnel(plan, world, ledger, reset);
         }
         if link.reader.ends_with_connection() && !reset {
             let message = link.reader.take();
@@ -350,6 +347,33 @@ impl Client {
                 self.end_request(id, Outcome::Nothing, world, ledger);
             }
         }
+        Went::Off
+    }
+
+    /// The end has come out of a tunnel: nobody may take what was cut short for the whole.
+    fn end_tunnel(
+        &mut self,
+        plan: &Plan,
+        world: &mut World,
+        ledger: &mut Ledger,
+        reset: bool,
+    ) -> Went {
+        let Some((link, tunnel)) = self
+            .link
+            .as_mut()
+            .and_then(|link| link.tunnel.take().map(|tunnel| (link, tunnel)))
+        else {
+            return Went::Off;
+        };
+        let exchange = ledger.exchange(tunnel.id);
+        let to_blame = link.fault == Some(Fault::Vanish) || ledger.is_spoilt(tunnel.id);
+        assert!(
+            reset || to_blame || tunnel.has_all(exchange),
+            "a tunnel was cut short, and its end looks like any other: {exchange:?}"
+        );
+        let whole = !reset && tunnel.is_whole(exchange, plan, world.now);
+        let outcome = if whole { Outcome::Served } else { Outcome::Cut };
+        self.end_request(tunnel.id, outcome, world, ledger);
         Went::Off
     }
 

@@ -157,6 +157,12 @@ impl Ledger {
         !self.entries[id].attempts.is_empty()
     }
 
+    /// Whether a backend did something wrong to a request.
+    pub(crate) fn is_spoilt(&self, id: usize) -> bool {
+        let mut attempts = self.entries[id].attempts.iter();
+        attempts.any(|attempt| !attempt.faults.is_empty())
+    }
+
     pub(crate) fn excuse(&mut self, id: usize, fault: Fault) {
         self.entries[id].excuses.push(fault);
     }

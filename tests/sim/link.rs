@@ -80,11 +80,15 @@ impl Tunnel {
         self.last = now;
     }
 
+    pub(crate) fn has_all(&self, exchange: &Exchange) -> bool {
+        self.got == exchange.tunnel_answer()
+    }
+
     /// Whether all came that was to come, and then the end: not because the proxy had waited long enough.
     pub(crate) fn is_whole(&self, exchange: &Exchange, plan: &Plan, now: Duration) -> bool {
         let patience = plan.config.timeouts.tunnel;
         let waited = !exchange.swaps && now >= self.last + patience;
-        self.got == exchange.tunnel_answer() && !waited
+        self.has_all(exchange) && !waited
     }
 }
 
