@@ -65,7 +65,7 @@ const SIZES: [(usize, usize, usize, usize, u64); 7] = [
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        if rng.chance(50) {
+        if rng.chance(80) {
             return SCENES[rng.below(SCENES.len())].plan(rng);
         }
         if !rng.chance(250) {

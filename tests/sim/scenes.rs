@@ -71,6 +71,9 @@ pub(crate) static SCENES: [Scene; 19] = [
         runs: 10,
         faults: &[(Fault::Hang, 700)],
         prepare: |plan| {
+            (plan.clients, plan.requests_max) = (20, 8);
+            plan.config.limits.sessions_max = 100;
+            plan.http10 = 0;
             plan.expects = 1000;
             plan.early = 0;
             plan.body_max = plan.body_max.max(300);
