@@ -42,8 +42,9 @@ pub(crate) struct Attempt {
     pub(crate) faults: Vec<Fault>,
     /// Whether the backend closed without an answer's end.
     pub(crate) died: bool,
-    /// What came through the tunnel.
+    /// What came through the tunnel, and whether a plain end came behind it.
     pub(crate) tunneled: Vec<u8>,
+    pub(crate) ended: bool,
 }
 
 impl Attempt {
@@ -181,6 +182,7 @@ impl Ledger {
             faults: Vec::new(),
             died: false,
             tunneled: Vec::new(),
+            ended: false,
         });
         entry.attempts.len() - 1
     }
@@ -237,6 +239,10 @@ impl Ledger {
                 "request {id} was sent twice: {entry:#?}"
             );
             assert!(
+                entry.has_no_false_end(),
+                "a tunnel was cut short, and its end looks like any other: {entry:#?}"
+            );
+            assert!(
                 entry.is_tunneled() || (cut_short > 0 && entry.is_tunneled_at_first()),
                 "something was lost in the tunnel: {entry:#?}"
             );
@@ -255,6 +261,14 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Whether a backend saw a plain end only behind all that its client had to say, or where that client left.
+    fn has_no_false_end(&self) -> bool {
+        let sent = self.exchange.tunnel_bytes();
+        let left = self.excuses.contains(&Fault::Vanish);
+        let mut attempts = self.attempts.iter();
+        attempts.all(|attempt| !attempt.ended || left || attempt.tunneled == sent)
+    }
+
     /// Whether what came through a tunnel is what was sent, as far as it goes.
     fn is_tunneled_at_first(&self) -> bool {
         let sent = self.exchange.tunnel_bytes();

@@ -114,6 +114,9 @@ impl Link {
             Err(_) => return Went::Off,
             Ok(0) if self.tunnel.is_some() && !self.deaf => {
                 self.ended = true;
+                if let Some(current) = self.current {
+                    ledger.attempt(current.id, current.attempt).ended = true;
+                }
                 self.out.push_back(Out::Close);
                 return Went::On;
             }
