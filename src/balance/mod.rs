@@ -312,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn the_trial_is_of_the_one_that_is_out_whoever_stands_before_it() {
+        let (mut balance, ids, now) = balance(3, RULES);
+        take_out(&mut balance, ids[1], now);
+        let (due, before) = (now + RULES.back_off_min, now + RULES.back_off_min / 2);
+        let pick = |id, trial| Some(Pick { id, trial });
+        assert_eq!(balance.pick(before, &[]), pick(ids[0], false));
+        assert_eq!(balance.pick(due, &[ids[1]]), pick(ids[2], false));
+        assert_eq!(balance.pick(due, &[]), pick(ids[1], true));
+        assert_eq!(balance.pick(due, &[]), pick(ids[0], false));
+        assert_eq!(balance.name(ids[1]), "b1");
+    }
+
+    #[test]
     fn three_failures_in_a_row_take_a_backend_out_and_a_success_forgives() {
         let (mut balance, ids, now) = balance(2, RULES);
         let pick = Pick {

@@ -23,7 +23,8 @@ impl RoundRobin {
         None
     }
 
-    /// A backend is live from now on. Whose turn it was, it stays.
+    /// A backend is live from now on. Whose turn it was, it stays, unless the newcomer stands right before that one: then
+    /// the newcomer comes first.
     pub fn join(&mut self, key: u32) {
         let at = self.live.partition_point(|&other| other < key);
         assert!(self.live.get(at) != Some(&key), "a backend joins once");
@@ -90,6 +91,7 @@ mod tests {
         };
         check(2, rejoin(0), &[2, 3, 0, 1]);
         check(2, rejoin(3), &[2, 3, 0, 1]);
+        check(2, rejoin(2), &[2, 3, 0, 1]);
         check(0, |policy| policy.join(9), &[0, 1, 2, 3, 9, 0]);
     }
 

@@ -285,7 +285,7 @@ mod tests {
             Proxy-Authenticatx Proxy-Authorizatiox Proxy-Authentication-Infx";
         kept.split_ascii_whitespace()
             .for_each(|name| check(name, Kind::Kept));
-        let other = "Accept User-Agent Xhost Hosts Te2 X-Foo X-Forwarded X_Request_Id Iffy Proximity Proxy Prefer- ETag Digest \
+        let other = "Accept User-Agent Xhost Hosts Te2 X-Foo X-Forwarded X_Request_Id Iffy Proximity Proxy Prior-Art Prefer- ETag Digest \
             Proxy_Connection Proxy_Authenticate Proxy_Authorization Proxy_Authentication_Info";
         other
             .split_ascii_whitespace()

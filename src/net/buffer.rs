@@ -294,6 +294,47 @@ mod tests {
     }
 
     #[test]
+    fn what_was_pushed_behind_a_kept_message_can_be_kept_too() {
+        let mut buffers = Buffers::default();
+        let mut outbox = Outbox::default();
+        outbox.load_kept(b"head".to_vec());
+        outbox.push(b"body", &mut buffers);
+        outbox.keep_all();
+        assert!(outbox.is_untouched());
+        outbox.advance(8, &mut buffers);
+        assert!(outbox.is_empty() && !outbox.is_untouched());
+        assert_eq!(outbox.kept(), b"headbody");
+        assert_eq!(outbox.unload_kept(), b"headbody");
+    }
+
+    #[test]
+    fn what_is_given_back_is_lent_again_the_last_first_and_only_so_much_is_kept() {
+        let mut buffers = Buffers::default();
+        for (size, count) in CLASSES {
+            let lent: Vec<Vec<u8>> = (0..=count).map(|_| buffers.take(size)).collect();
+            assert!(lent.iter().all(|storage| storage.capacity() == size));
+            let last = lent[count - 1].as_ptr();
+            lent.into_iter().for_each(|storage| buffers.give(storage));
+            let again = buffers.take(size);
+            assert_eq!(again.as_ptr(), last);
+        }
+        let kept: Vec<usize> = buffers.free.iter().map(Vec::len).collect();
+        assert_eq!(kept, CLASSES.map(|(_, count)| count - 1));
+    }
+
+    #[test]
+    fn reads_are_small_while_much_is_held() {
+        for (held, expected) in [
+            (0, READ_BYTES_MAX),
+            (HELD_BYTES_SOFT - 1, READ_BYTES_MAX),
+            (HELD_BYTES_SOFT, READ_BYTES_TIGHT),
+            (usize::MAX, READ_BYTES_TIGHT),
+        ] {
+            assert_eq!(Buffers::read_bytes_max(held), expected, "{held}");
+        }
+    }
+
+    #[test]
     fn storage_that_outgrew_its_class_is_not_hoarded() {
         let mut buffers = Buffers::default();
         buffers.give(Vec::with_capacity(19 * 1024));
