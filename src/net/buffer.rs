@@ -9,10 +9,14 @@ pub const READ_BYTES_MAX: usize = 128 * 1024;
 /// Most bytes read from a socket at once, with those already waiting, while much storage is in use
 /// ([`HELD_BYTES_SOFT`]).
 pub const READ_BYTES_TIGHT: usize = 20 * 1024;
-/// Storage in use by all connections beyond which each of them is read in smaller pieces, in bytes.
+/// Storage in use by all connections before which each of them is read in smaller pieces, in bytes.
 pub const HELD_BYTES_SOFT: usize = 64 * 1024 * 1024;
-/// Storage that a client and its upstream hold at most while reads are small, in bytes: an inbox and an outbox each.
-pub const SESSION_BYTES_TIGHT: usize = 2 * (READ_BYTES_TIGHT + READ_BYTES_TIGHT + HEAD_BYTES);
+/// Storage that a client and its upstream hold at most, in bytes: an inbox and an outbox each.
+pub const SESSION_BYTES_MAX: usize = 2 * (LARGE + LARGE);
+/// The same while reads are small.
+pub const SESSION_BYTES_TIGHT: usize = 2 * (SMALL + MIDDLE);
+/// The longest head with what is added to it, in bytes.
+pub const HEAD_BYTES: usize = 20 * 1024;
 
 /// Storage that so many sessions hold at most, in bytes.
 #[must_use]
@@ -20,16 +24,15 @@ pub const fn held_bytes_max(sessions: usize) -> usize {
     HELD_BYTES_SOFT + sessions * SESSION_BYTES_TIGHT
 }
 
-/// The largest head with what we add to it, in bytes.
-const HEAD_BYTES: usize = 20 * 1024;
+/// A small read, or the longest head.
+const SMALL: usize = READ_BYTES_TIGHT;
+/// A small read behind a head.
+const MIDDLE: usize = READ_BYTES_TIGHT + HEAD_BYTES;
+/// A large read behind a head.
+const LARGE: usize = READ_BYTES_MAX + HEAD_BYTES;
 /// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):
-/// a usual head; a small read or the largest head; both; a large read behind a head.
-const CLASSES: [(usize, usize); 4] = [
-    (2 * 1024, 2048),
-    (READ_BYTES_TIGHT, 64),
-    (READ_BYTES_TIGHT + HEAD_BYTES, 16),
-    (READ_BYTES_MAX + HEAD_BYTES, 16),
-];
+/// the least is that of a usual head.
+const CLASSES: [(usize, usize); 4] = [(2 * 1024, 2048), (SMALL, 64), (MIDDLE, 16), (LARGE, 16)];
 
 /// The free list.
 #[derive(Debug, Default)]
@@ -51,10 +54,8 @@ impl Buffers {
     /// Takes storage back. Whatever it held is gone.
     pub fn give(&mut self, mut storage: Vec<u8>) {
         let capacity = storage.capacity();
-        // What outgrew its class is not hoarded in it.
-        let class = CLASSES
-            .iter()
-            .position(|&(size, _)| (size..2 * size).contains(&capacity));
+        // What outgrew its class is not hoarded in another: whoever took it would hold more than was reckoned with.
+        let class = CLASSES.iter().position(|&(size, _)| size == capacity);
         if let Some(class) = class
             && self.free[class].len() < CLASSES[class].1
         {
@@ -66,7 +67,7 @@ impl Buffers {
     /// How many bytes may be read at once while connections hold `held` bytes of storage.
     #[must_use]
     pub fn read_bytes_max(held: usize) -> usize {
-        if held < HELD_BYTES_SOFT {
+        if held + SESSION_BYTES_MAX <= HELD_BYTES_SOFT {
             READ_BYTES_MAX
         } else {
             READ_BYTES_TIGHT
@@ -147,6 +148,8 @@ pub struct Outbox {
     start: usize,
     /// How many bytes at the front of `storage` stay after the kernel has taken them.
     kept: usize,
+    /// How many of those were loaded; the others were sent behind them.
+    loaded: usize,
 }
 
 impl Outbox {
@@ -201,7 +204,7 @@ impl Outbox {
     /// Fills an empty outbox with a message that stays after the kernel has taken it.
     pub fn load_kept(&mut self, message: Vec<u8>) {
         assert!(self.storage.is_empty(), "only an empty outbox is loaded");
-        self.kept = message.len();
+        (self.kept, self.loaded) = (message.len(), message.len());
         self.storage = message;
     }
 
@@ -222,6 +225,14 @@ impl Outbox {
     /// Keeps what was pushed since, too.
     pub fn keep_all(&mut self) {
         self.kept = self.storage.len();
+    }
+
+    /// Keeps only what was loaded. What was sent behind it makes room at once.
+    pub fn keep_loaded(&mut self) {
+        let taken = self.start.max(self.loaded);
+        self.storage.drain(self.loaded..taken);
+        self.start = self.start.min(self.loaded);
+        self.kept = self.loaded;
     }
 
     /// Keeps nothing any more.
@@ -282,6 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_cannot_be_sent_again_whole_keeps_its_head_only() {
+        let mut buffers = Buffers::default();
+        for taken in [2, 4, 6, 8] {
+            let mut outbox = Outbox::default();
+            outbox.load_kept(b"head".to_vec());
+            outbox.push(b"body", &mut buffers);
+            outbox.keep_all();
+            outbox.advance(taken, &mut buffers);
+            outbox.keep_loaded();
+            outbox.push(b"more", &mut buffers);
+            let rest = [&b"headbody"[taken..], b"more"].concat();
+            assert_eq!(outbox.bytes(), rest, "{taken}");
+            outbox.advance(rest.len(), &mut buffers);
+            assert!(outbox.is_empty());
+            assert_eq!(outbox.unload_kept(), b"head", "{taken}");
+        }
+    }
+
+    #[test]
     fn a_released_message_leaves_once_it_is_taken() {
         let mut buffers = Buffers::default();
         let mut outbox = Outbox::default();
@@ -339,5 +369,8 @@ mod tests {
         let mut buffers = Buffers::default();
         buffers.give(Vec::with_capacity(19 * 1024));
         assert!(buffers.take(1).capacity() < 4096);
+        // A head that grew by doubling is no storage for a small read.
+        buffers.give(Vec::with_capacity(32 * 1024));
+        assert_eq!(buffers.take(READ_BYTES_TIGHT).capacity(), READ_BYTES_TIGHT);
     }
 }

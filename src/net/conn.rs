@@ -240,7 +240,10 @@ impl<S: Stream> Conn<S> {
             self.outbox.keep_all();
             return self.flush(buffers);
         }
-        self.replayable &= bytes.is_empty();
+        if self.replayable && !bytes.is_empty() {
+            self.replayable = false;
+            self.outbox.keep_loaded();
+        }
         if !self.outbox.is_empty() && small {
             self.outbox.push(bytes, buffers);
             return self.flush(buffers);

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use rondel::net::buffer::held_bytes_max;
+use rondel::net::buffer::{SESSION_BYTES_MAX, held_bytes_max};
 use rondel::proxy::{Doing, Glance, Proxy};
 
 use super::coverage::{Coverage, Turn};
@@ -65,6 +65,9 @@ impl Watch {
             held <= bound,
             "{held} bytes are held, {bound} were promised"
         );
+        for glance in proxy.sessions() {
+            assert!(glance.held_bytes <= SESSION_BYTES_MAX, "{glance:?}");
+        }
         self.held_bytes_max = self.held_bytes_max.max(held);
         let open = world.descriptors.open_socks().count();
         assert!(
