@@ -16,6 +16,8 @@ use super::field::{self, Kind, Options};
 use super::head::{self, Field};
 use super::{HEAD_FIELDS_MAX, Reject, Request, Response};
 
+pub use self::request::ADDED_BYTES_MAX;
+
 /// What the rewriting of a request must know beyond the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a, T, L> {

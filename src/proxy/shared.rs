@@ -6,9 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use log::info;
 
 use crate::balance::{Balance, Change, Pick, Rules};
+use crate::config::value::PSEUDONYM_BYTES_MAX;
 use crate::config::{Config, Forwarding, Limits, Timeouts};
-use crate::http::{HEAD_BYTES_MAX, reply};
-use crate::net::buffer::{Buffers, READ_BYTES_MAX, READ_BYTES_TIGHT};
+use crate::http::forward::ADDED_BYTES_MAX;
+use crate::http::{HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX, reply};
+use crate::net::buffer::{Buffers, HEAD_BYTES, READ_BYTES_MAX, READ_BYTES_TIGHT};
 use crate::net::stream::Net;
 
 use super::failure::{Consequence, Failure, Tally};
@@ -24,6 +26,15 @@ pub(crate) const REQUEST_ID_BYTES: usize = 32;
 const _: () = assert!(
     READ_BYTES_TIGHT > HEAD_BYTES_MAX,
     "a head that waits for its rest leaves room for it"
+);
+const _: () = assert!(
+    HEAD_BYTES_MAX + ADDED_BYTES_MAX + PSEUDONYM_BYTES_MAX + REQUEST_ID_BYTES
+        <= WRITTEN_HEAD_BYTES_MAX,
+    "whatever head is accepted, what is written of it is no longer than is reckoned with"
+);
+const _: () = assert!(
+    WRITTEN_HEAD_BYTES_MAX <= HEAD_BYTES,
+    "storage has room for the longest head"
 );
 
 /// The one reading of the clocks per tick.

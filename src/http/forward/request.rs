@@ -9,12 +9,34 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::body::{self, Whose};
 use super::super::field::{Kind, Once, Options, elements, is_visible, kind, number};
 use super::super::head::{Field, RequestHead};
-use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Request, Span, Version};
+use super::super::{
+    Framing, HEAD_FIELDS_MAX, HOST_BYTES_MAX, Method, Reject, Request, Span, Version,
+    WRITTEN_HEAD_BYTES_MAX,
+};
 use super::target::{self, Target};
 use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr};
 
 /// Longest request id taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 128;
+
+/// How much longer than it came a head may be written, in bytes, our name and a fresh id aside: a blank behind each colon,
+/// a slash for an empty path, and what stands in the lines that we add. The blanks behind the commas of a chain are aside
+/// too: who can make those many is trusted, and still held to [`WRITTEN_HEAD_BYTES_MAX`].
+pub const ADDED_BYTES_MAX: usize = HEAD_FIELDS_MAX
+    + "/".len()
+    + "Host: \r\n".len()
+    + HOST_BYTES_MAX
+    + "TE: trailers\r\nConnection: TE, Upgrade\r\n".len()
+    + "X-Forwarded-For: \r\n".len()
+    + ADDR_BYTES_MAX
+    + "X-Forwarded-Proto: http\r\n".len()
+    + "X-Forwarded-Host: \r\n".len()
+    + HOST_BYTES_MAX
+    + "Forwarded: for=\"[]\";host=\"\";proto=http\r\n".len()
+    + ADDR_BYTES_MAX
+    + HOST_BYTES_MAX
+    + "Via: 1.1 \r\n".len()
+    + "X-Request-Id: \r\n".len();
 
 /// Judges `head` and appends what goes on to `out`; on an error `out` may have grown.
 pub(super) fn rewrite<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
@@ -240,6 +262,9 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             self.request.id = self.write_id(out, b"X-Request-Id", self.facts.id)?;
         }
         push(out, &[b"\r\n"]);
+        if out.len() - self.start > WRITTEN_HEAD_BYTES_MAX {
+            return Err(Reject::HeadTooLarge);
+        }
         Ok(self.request)
     }
 

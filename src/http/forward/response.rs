@@ -3,8 +3,23 @@
 use super::super::body::{self, Whose};
 use super::super::field::{Kind, Once, Options, elements, kind, number};
 use super::super::head::{Field, ResponseHead};
-use super::super::{Framing, HEAD_FIELDS_MAX, Method, Reject, Response, Version};
+use super::super::{
+    Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Response, Version,
+    WRITTEN_HEAD_BYTES_MAX,
+};
 use super::{Asked, Kinds, line, mark_named, number_line, push, push_number};
+
+/// How much longer than it came a head may be written, in bytes: a blank behind the status and each colon, and the lines
+/// that we add.
+const ADDED_BYTES_MAX: usize = " ".len()
+    + HEAD_FIELDS_MAX
+    + "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len()
+    + "Connection: Upgrade, keep-alive\r\n".len();
+
+const _: () = assert!(
+    HEAD_BYTES_MAX + ADDED_BYTES_MAX <= WRITTEN_HEAD_BYTES_MAX,
+    "whatever head is accepted, what is written of it is no longer than is reckoned with"
+);
 
 /// Judges `head` and appends what goes on to `out`.
 pub(super) fn rewrite(

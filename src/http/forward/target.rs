@@ -8,7 +8,10 @@ use std::net::Ipv6Addr;
 use memchr::memchr;
 
 use super::super::field::number;
-use super::super::{Reject, TARGET_BYTES_MAX};
+use super::super::{NAME_BYTES_MAX, Reject, TARGET_BYTES_MAX};
+
+/// Most digits of a port.
+const PORT_DIGITS_MAX: usize = 5;
 
 /// A target in origin-form or asterisk-form.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,7 +94,10 @@ fn is_host_and_port(value: &[u8]) -> bool {
     sound
         && match rest {
             [] | [b':'] => true,
-            [b':', port @ ..] => number(port).is_some_and(|port| port <= u64::from(u16::MAX)),
+            [b':', port @ ..] => {
+                port.len() <= PORT_DIGITS_MAX
+                    && number(port).is_some_and(|port| port <= u64::from(u16::MAX))
+            }
             _ => false,
         }
 }
@@ -100,7 +106,7 @@ fn is_ipv6(text: &[u8]) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Whether `text` is a registered name or an IPv4 address (RFC 3986 §3.2.2), and not empty.
+/// Whether `text` is a registered name or an IPv4 address (RFC 3986 §3.2.2), neither empty nor longer than names are.
 fn is_name(text: &[u8]) -> bool {
     let mut rest = text;
     while let [byte, behind @ ..] = rest {
@@ -114,7 +120,7 @@ fn is_name(text: &[u8]) -> bool {
             _ => return false,
         };
     }
-    !text.is_empty()
+    (1..=NAME_BYTES_MAX).contains(&text.len())
 }
 
 /// What may stand in a registered name as itself: unreserved characters and sub-delimiters (RFC 3986 §2).
@@ -237,6 +243,8 @@ mod tests {
             "[::1]",
             "[::ffff:1.2.3.4]:8",
             "a!$&'()*+,;=~-",
+            &"h".repeat(255),
+            &format!("{}:65535", "%20".repeat(85)),
         ] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
@@ -268,6 +276,9 @@ mod tests {
             "h\u{e9}",
             "h\0",
             "h\t",
+            "h:000080",
+            &"h".repeat(256),
+            &format!("{}:80", "h".repeat(16_000)),
         ] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }

@@ -1,5 +1,6 @@
 //! Through whose hands a request went: what is believed of it, and what is added.
 
+use super::super::super::{HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX};
 use super::*;
 
 #[test]
@@ -82,6 +83,51 @@ fn forwarded_names_the_client_where_it_is_wanted() {
     assert!(out.contains("\r\nX-Forwarded-For: ::1\r\n"));
     assert!(out.contains("\r\nForwarded: for=\"[::1]\";proto=http\r\n"));
     assert_eq!(out.matches("Forwarded: for").count(), 1);
+}
+
+#[test]
+fn the_longest_head_is_written_no_longer_than_is_reckoned_with() {
+    let told = Facts {
+        forwarded: true,
+        name: &"n".repeat(64),
+        id: &[b'i'; 32],
+        ..facts(IpAddr::V6(
+            "1111:2222:3333:4444:5555:6666:7777:8888".parse().unwrap(),
+        ))
+    };
+    let host = format!("{}:65535", "h".repeat(255));
+    let lead = format!(
+        "GET http://{host} HTTP/1.1\r\nHost:h\r\nTE:trailers\r\nConnection:upgrade\r\nUpgrade:x\r\n"
+    );
+    let many = "a:\r\n".repeat(95);
+    let rest = HEAD_BYTES_MAX - lead.len() - many.len() - "b:\r\n\r\n".len();
+    let head = format!("{lead}{many}b:{}\r\n\r\n", "v".repeat(rest));
+    let mut out = Vec::new();
+    let found = request(head.as_bytes(), &told, &mut out);
+    assert!(matches!(found, Ok(Some((HEAD_BYTES_MAX, _)))), "{found:?}");
+    let grown = out.len() - HEAD_BYTES_MAX;
+    assert!(grown <= ADDED_BYTES_MAX + 64 + 32, "{grown}");
+    // The target's host went, and so did lines that came.
+    let gone = host.len() + "http://".len() + lead.len() - lead.find("TE:").unwrap();
+    assert!(
+        grown + gone + 100 > ADDED_BYTES_MAX + 64 + 32,
+        "the reckoning is not idle: {grown}"
+    );
+}
+
+#[test]
+fn a_chain_that_grows_beyond_what_is_reckoned_with_is_refused() {
+    let mut all = facts(PROXY);
+    all.trusts = |_| true;
+    for (elements, fits) in [(1_000, true), (5_400, false)] {
+        let chain = "::,".repeat(elements);
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {chain}\r\n\r\n");
+        let mut out = Vec::new();
+        match request(head.as_bytes(), &all, &mut out) {
+            Ok(Some(_)) => assert!(fits && out.len() <= WRITTEN_HEAD_BYTES_MAX),
+            found => assert!(!fits && found == Err(Reject::HeadTooLarge) && out.is_empty()),
+        }
+    }
 }
 
 #[test]
