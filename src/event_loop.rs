@@ -1,7 +1,8 @@
 //! The one loop: poll, hand events on as hints, tick. It alone reads the clocks and hears signals.
 //!
-//! [`kernel`] is the network of production: mio behind the traits of `net/stream.rs`.
+//! [`kernel`] is the network of production: mio behind the traits of `net/stream.rs`. `diag` asks what mio cannot tell.
 
+mod diag;
 pub mod kernel;
 
 use std::io::{self, ErrorKind};

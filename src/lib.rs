@@ -16,6 +16,7 @@
 //! event_loop.rs     mio: poll, signals, the clocks
 //! event_loop/
 //!   kernel.rs       sockets and whose they are: the network of production
+//!   diag.rs         what a peer has acknowledged, asked by netlink
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
 //!   session.rs      one client connection: its phases, its deadline, its turn
 //!   connect.rs      a backend for a request: an idle upstream, a new one, or the next backend
@@ -23,6 +24,7 @@
 //!   download.rs     the response: its head, the interim ones, its body
 //!   pump.rs         bytes of a body from one connection to another
 //!   pace.rs         how fast a client must send or take a body
+//!   progress.rs     whether a peer goes on of which the kernel takes no more
 //!   tunnel.rs       after a 101: opaque bytes both ways
 //!   answer.rs       replies of our own, and the close that does not lose them
 //!   failure.rs      the one table: what went wrong → status, blame, retry, reason word

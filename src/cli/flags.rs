@@ -96,8 +96,9 @@ struct TimerFlags {
     /// Wait this long for the head of a response
     #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().response), allow_hyphen_values = true)]
     response_timeout: Span,
-    /// Wait this long for the next piece of a body, in either direction
-    #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().body), allow_hyphen_values = true)]
+    /// Wait this long for the next piece of a body, in either direction;
+    /// a slow reader may take it in steps of up to 128 KiB
+    #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().body), allow_hyphen_values = true, verbatim_doc_comment)]
     body_timeout: Span,
     /// Keep a client connected this long without a request
     #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().client_idle), allow_hyphen_values = true)]

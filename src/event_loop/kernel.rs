@@ -16,11 +16,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::stream::{Net, Owner, Stream};
 
+use super::diag;
+
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel takes for a client beyond what is on its way to it. A slow client then shows its progress in steps
-/// of half as much, and not only when a third of a send buffer of megabytes is free, which is later than a body timer.
+/// Bytes that the kernel takes for a peer beyond what is on its way to it. A slow peer then shows its progress in steps of
+/// half as much, and not only when a third of a send buffer of megabytes is free. Where that is later than a body timer,
+/// [`diag`] tells of smaller steps.
 const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// Sockets, and whose they are.
@@ -112,6 +115,7 @@ impl Net for Kernel {
     fn connect(&mut self, addr: SocketAddr) -> io::Result<TcpSocket> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         self.watch(stream)
     }
 
@@ -148,6 +152,11 @@ impl Stream for TcpSocket {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+
+    fn unacknowledged(&self) -> Option<u64> {
+        let (local, peer) = (self.0.local_addr().ok()?, self.0.peer_addr().ok()?);
+        diag::unacknowledged(local, peer).ok().map(u64::from)
     }
 
     fn check(&mut self) -> io::Result<()> {

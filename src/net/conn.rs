@@ -221,6 +221,12 @@ impl<S: Stream> Conn<S> {
         self.taken
     }
 
+    /// How many of those bytes the peer's kernel has acknowledged, where ours tells; system calls, to be asked seldom.
+    pub fn acknowledged(&self) -> Option<u64> {
+        let unacknowledged = self.stream.unacknowledged()?;
+        Some(self.taken.saturating_sub(unacknowledged))
+    }
+
     /// What was loaded need not be sent again.
     pub fn release(&mut self, buffers: &mut Buffers) {
         if self.replayable || !self.outbox.kept().is_empty() {

@@ -69,6 +69,12 @@ pub trait Stream {
     /// The connection was gone already.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
+    /// How many bytes of what was written the peer's kernel has not acknowledged; `None` where ours does not tell. Asking
+    /// costs several system calls.
+    fn unacknowledged(&self) -> Option<u64> {
+        None
+    }
+
     /// Looks for a pending error without reading a byte.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::net::stream::{Net, Stream};
 
 use super::exchange::Exchange;
+use super::progress::Acknowledged;
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -25,6 +26,16 @@ pub(super) struct Pace {
     bytes: u64,
     /// Slow windows since the last good one.
     slow: u8,
+    /// What the client had acknowledged at the end of the last slow one.
+    pub(super) acknowledged: Option<Acknowledged>,
+}
+
+impl Pace {
+    /// A window begins in which nothing has moved yet.
+    pub(super) fn begin_unseen(&mut self, acknowledged: Option<Acknowledged>) {
+        self.bytes = 0;
+        self.acknowledged = self.acknowledged.or(acknowledged);
+    }
 }
 
 impl<S: Stream> Session<S> {
@@ -60,7 +71,13 @@ impl<S: Stream> Session<S> {
             .saturating_mul(RATE_WINDOW.as_secs());
         let pace = &mut exchange.pace;
         self.rate_check = None;
-        pace.slow = if pace.bytes < least { pace.slow + 1 } else { 0 };
+        if pace.bytes >= least {
+            *pace = Pace::default();
+        } else if self.keeps_pace(pace, cx) {
+            pace.slow = 0;
+        } else {
+            pace.slow += 1;
+        }
         match self.timer().slow_failure() {
             Some(failure) if pace.slow >= SLOW_WINDOWS_MAX => {
                 self.exchange_failed(exchange, failure, cx)

@@ -24,13 +24,14 @@ use log::debug;
 
 use crate::http::forward::{self, Facts};
 use crate::http::head;
-use crate::net::conn::{Conn, Look};
+use crate::net::conn::{self, Conn};
 use crate::net::stream::{Net, Readiness, Stream};
 
 use super::answer::Next;
 use super::connect::Connect;
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::progress::{FIRST_LOOK, Look};
 use super::shared::Shared;
 use super::timers::Timer;
 use super::tunnel::Tunnel;
@@ -49,9 +50,11 @@ pub(crate) struct Session<S> {
     pub(super) client: Conn<S>,
     pub(super) addr: SocketAddr,
     listener: usize,
-    phase: Phase<S>,
+    pub(super) phase: Phase<S>,
     timer: Timer,
-    deadline: Instant,
+    pub(super) deadline: Instant,
+    /// The last look at the peer in this wait.
+    pub(super) look: Option<Look>,
     /// When the client's rate is judged next, while it is the client that is waited for.
     pub(super) rate_check: Option<Instant>,
     /// When the proxy is reminded of this session.
@@ -152,6 +155,7 @@ impl<S: Stream> Session<S> {
             phase: Phase::Request,
             timer: Timer::ClientIdle,
             deadline,
+            look: None,
             rate_check: None,
             reminder: deadline,
             queued: false,
@@ -209,6 +213,9 @@ impl<S: Stream> Session<S> {
 
     /// The deadline, or the moment to judge the client's rate, has come.
     pub(super) fn expire<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Turn {
+        if self.deadline <= cx.now.instant && self.waits_on(cx) {
+            return Turn::Rest;
+        }
         let failure = if self.deadline <= cx.now.instant {
             Some(self.timer.failure())
         } else {
@@ -329,7 +336,9 @@ impl<S: Stream> Session<S> {
     pub(super) fn wait_for<N: Net>(&mut self, timer: Timer, progress: bool, cx: &Shared<N>) {
         if self.timer != timer || progress {
             self.timer = timer;
-            self.deadline = cx.now.instant + timer.duration(&cx.timeouts);
+            self.look = None;
+            let part = if timer.has_looks() { FIRST_LOOK } else { 1 };
+            self.deadline = cx.now.instant + timer.duration(&cx.timeouts) / part;
         }
     }
 
@@ -354,14 +363,14 @@ impl<S: Stream> Session<S> {
             return Step::Spent(Phase::Request);
         }
         let mut input = match self.client.look(&mut cx.scratch[..cx.read_bytes_max]) {
-            Ok(Look::Bytes(input)) => input,
-            Ok(Look::Blocked) => {
+            Ok(conn::Look::Bytes(input)) => input,
+            Ok(conn::Look::Blocked) => {
                 if self.has_begun() {
                     self.wait_for(Timer::Head, false, cx);
                 }
                 return Step::Stuck(Phase::Request);
             }
-            Ok(Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
+            Ok(conn::Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
         };
         let (bytes, stream) = input.parts();
         let (forwarding, listener) = (&cx.forwarding, cx.listeners[self.listener]);

@@ -89,6 +89,11 @@ impl Timer {
         }
     }
 
+    /// Whether it is looked whether the peer goes on after all.
+    pub(super) fn has_looks(self) -> bool {
+        matches!(self, Self::UpstreamWrite | Self::ClientWrite)
+    }
+
     /// What it means that the deadline has come.
     pub(super) fn failure(self) -> Failure {
         match self {

@@ -197,6 +197,10 @@ impl Watch {
             // Bytes of a head buy no time but once.
             Doing::Request => (active.told, timeouts.client_idle + timeouts.head),
             Doing::Connect => (active.called, timeouts.connect),
+            Doing::Exchange if active.arrived > active.moved => {
+                // What arrives is found at the end of one wait, and makes another.
+                (active.arrived, 2 * timeouts.body.max(timeouts.response))
+            }
             Doing::Exchange => (active.moved, timeouts.body.max(timeouts.response)),
             Doing::Tunnel => (active.moved, timeouts.tunnel),
             Doing::Reply => (active.told, timeouts.body),
@@ -217,6 +221,8 @@ pub(crate) struct Active {
     pub(crate) told: Duration,
     /// Bytes went in or out on either side.
     pub(crate) moved: Duration,
+    /// Something that the proxy wrote arrived on either side, and the proxy's kernel tells of it.
+    pub(crate) arrived: Duration,
     /// A connection to a backend was begun.
     pub(crate) called: Duration,
 }

@@ -313,9 +313,18 @@ impl World {
                 active.told = sock.written_at;
             }
             active.moved = active.moved.max(sock.read_at).max(sock.written_at);
+            if let Some(peer) = sock.peer.filter(|_| self.profile.tells) {
+                active.arrived = active.arrived.max(self.socks[peer.0].arrived_at);
+            }
             active.called = active.called.max(sock.called_at);
         }
         actives
+    }
+
+    /// How much of what the proxy wrote has not arrived: what is under way, and what the peer has no room for.
+    pub(crate) fn unacknowledged(&self, id: SockId) -> Option<u64> {
+        let peer = self.socks[id.0].peer.filter(|_| self.profile.tells)?;
+        Some(self.socks[peer.0].wire_bytes as u64)
     }
 
     fn tell(&mut self, id: SockId) -> Readiness {

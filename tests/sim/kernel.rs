@@ -299,6 +299,7 @@ impl World {
                     return;
                 }
                 sock.arrived += bytes.len();
+                sock.arrived_at = self.now;
                 if matches!(sock.home, Home::Proxy(_)) && self.rng.chance(self.profile.urgent) {
                     sock.mark = Some(sock.inbox.len() + self.rng.below(bytes.len()));
                 }

@@ -107,6 +107,7 @@ impl Plan {
                 segment: rng.scaled(1, 16_000),
                 short_writes,
                 urgent,
+                tells: rng.chance(700),
                 purges: rng.chance(500),
             },
             clients: rng.between(1, clients_max),

@@ -49,6 +49,8 @@ pub(crate) struct Profile {
     pub(crate) short_writes: usize,
     /// How often something that arrives has an urgent mark in its midst, in a thousand.
     pub(crate) urgent: usize,
+    /// Whether the proxy's kernel tells what a peer has acknowledged.
+    pub(crate) tells: bool,
     /// Whether scripted peers lose what they have not read when a reset arrives.
     pub(crate) purges: bool,
 }
@@ -102,8 +104,9 @@ pub(crate) struct Sock {
     pub(crate) reset_on_close: bool,
     pub(crate) nospace: bool,
     pub(crate) space_due: bool,
-    /// Bytes that ever arrived.
+    /// Bytes that ever arrived, and when the last did.
     pub(crate) arrived: usize,
+    pub(crate) arrived_at: Duration,
     /// Requests that its script has begun to read.
     pub(crate) served: usize,
     /// When the proxy was told, by an event, that the connection had ended.
@@ -151,6 +154,7 @@ impl Sock {
             nospace: false,
             space_due: false,
             arrived: 0,
+            arrived_at: Duration::ZERO,
             served: 0,
             told_at: None,
             told_gone_at: None,

@@ -117,6 +117,10 @@ impl Stream for SimStream {
         unreachable!("no simulated listener is on all addresses")
     }
 
+    fn unacknowledged(&self) -> Option<u64> {
+        self.world.borrow().unacknowledged(self.sock)
+    }
+
     fn check(&mut self) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         world.socks[self.sock.0]

@@ -1,0 +1,92 @@
+//! Whether a peer takes what the kernel holds for it, although the kernel takes no more from us.
+//!
+//! The kernel takes bytes ahead of the peer, and again only when there is much room: a slow peer shows its progress to us in
+//! steps of 128 KiB, which may take longer than a body timer. What the peer has acknowledged tells sooner, but has to be
+//! asked for. So it is first asked for when a quarter of a wait is over; a peer that has acknowledged nothing in the rest of
+//! it has had its time, and any other has another wait. Where the kernel does not tell, the steps count alone.
+
+use std::time::Instant;
+
+use crate::net::stream::{Net, Stream};
+
+use super::pace::{Pace, RATE_WINDOW};
+use super::session::{Phase, Session};
+use super::shared::Shared;
+use super::timers::Timer;
+
+/// The part of a wait after which the first look is taken.
+pub(super) const FIRST_LOOK: u32 = 4;
+
+/// The last look at a peer that is waited for: what it had acknowledged, if the kernel told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look(Option<u64>);
+
+/// How much a client had acknowledged at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acknowledged {
+    at: Instant,
+    bytes: u64,
+}
+
+impl<S: Stream> Session<S> {
+    /// The deadline has come: whether it was for a first look only, or the peer goes on. If so, there is a new one.
+    pub(super) fn waits_on<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) -> bool {
+        let timer = self.timer();
+        if !timer.has_looks() {
+            return false;
+        }
+        let acknowledged = match (&self.phase, timer) {
+            (Phase::Exchange(exchange), Timer::UpstreamWrite) => exchange.upstream.acknowledged(),
+            (Phase::Exchange(_), Timer::ClientWrite) => self.client.acknowledged(),
+            // A reply of our own is short.
+            _ => None,
+        };
+        let wait = timer.duration(&cx.timeouts);
+        let more = match self.look {
+            None => wait - wait / FIRST_LOOK,
+            Some(Look(Some(before))) if acknowledged > Some(before) => {
+                self.watch_unseen(Acknowledged::now(acknowledged, cx), cx);
+                wait
+            }
+            Some(Look(_)) => return false,
+        };
+        self.look = Some(Look(acknowledged));
+        self.deadline = cx.now.instant + more;
+        true
+    }
+
+    /// A client goes on: from now on it does so at a pace, although nothing moves.
+    fn watch_unseen<N: Net>(&mut self, acknowledged: Option<Acknowledged>, cx: &Shared<N>) {
+        let watched = self.timer() == Timer::ClientWrite && cx.limits.body_rate_min > 0;
+        if let Phase::Exchange(exchange) = &mut self.phase
+            && watched
+            && self.rate_check.is_none()
+        {
+            self.rate_check = Some(cx.now.instant + RATE_WINDOW);
+            exchange.pace.begin_unseen(acknowledged);
+        }
+    }
+
+    /// Whether a client that took little in a window has acknowledged enough since the last one.
+    pub(super) fn keeps_pace<N: Net<Stream = S>>(&self, pace: &mut Pace, cx: &Shared<N>) -> bool {
+        if self.timer() != Timer::ClientWrite {
+            return false;
+        }
+        let now = Acknowledged::now(self.client.acknowledged(), cx);
+        let before = std::mem::replace(&mut pace.acknowledged, now);
+        matches!((before, now), (Some(before), Some(now)) if now.keeps(before, cx.limits.body_rate_min))
+    }
+}
+
+impl Acknowledged {
+    fn now<N: Net>(bytes: Option<u64>, cx: &Shared<N>) -> Option<Self> {
+        let at = cx.now.instant;
+        bytes.map(|bytes| Self { at, bytes })
+    }
+
+    /// Whether it is so many bytes per second more than `before`.
+    fn keeps(self, before: Self, rate: u64) -> bool {
+        let seconds = self.at.saturating_duration_since(before.at).as_secs();
+        self.bytes.saturating_sub(before.bytes) >= rate.saturating_mul(seconds)
+    }
+}
