@@ -319,7 +319,7 @@ impl<S: Stream> Session<S> {
         }
         if !matches!(exchange.download, Download::Head) {
             self.note(consequence.reason);
-            self.abort(&exchange);
+            self.abort(&mut exchange);
             return Step::Moved(Phase::Closed);
         }
         let may_repeat = consequence.retry == Retry::Again && exchange.may_repeat();
@@ -338,11 +338,15 @@ impl<S: Stream> Session<S> {
     }
 
     /// The client's connection is about to close before the response has gone out whole: sees to it that nobody takes what
-    /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, a reset.
-    pub(super) fn abort(&mut self, exchange: &Exchange<S>) {
+    /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, a reset. To
+    /// a backend that has switched to another protocol the tunnel has begun, so it is told in the same way.
+    pub(super) fn abort(&mut self, exchange: &mut Exchange<S>) {
         let framing = match &exchange.download {
             Download::Head => return,
-            Download::Switched => Framing::UntilClose,
+            Download::Switched => {
+                exchange.upstream.reset_on_close();
+                Framing::UntilClose
+            }
             Download::Body { response, .. } | Download::Done(response) => response.framing,
         };
         let version = exchange.attempt.request.version;

@@ -42,16 +42,16 @@ impl<S: Stream> Session<S> {
             _ => None,
         };
         let wait = timer.duration(&cx.timeouts);
-        let more = match self.look {
-            None => wait - wait / FIRST_LOOK,
+        self.deadline = match self.look {
+            // However late the look is, the wait is over when it would have been without.
+            None => self.deadline + (wait - wait / FIRST_LOOK),
             Some(Look(Some(before))) if acknowledged > Some(before) => {
                 self.watch_unseen(Acknowledged::now(acknowledged, cx), cx);
-                wait
+                cx.now.instant + wait
             }
             Some(Look(_)) => return false,
         };
         self.look = Some(Look(acknowledged));
-        self.deadline = cx.now.instant + more;
         true
     }
 

@@ -276,8 +276,8 @@ impl<S: Stream> Session<S> {
     fn give_up(&mut self, phase: Phase<S>) -> bool {
         match phase {
             Phase::Request => self.has_begun(),
-            Phase::Exchange(exchange) => {
-                self.abort(&exchange);
+            Phase::Exchange(mut exchange) => {
+                self.abort(&mut exchange);
                 true
             }
             Phase::Tunnel(tunnel) => {

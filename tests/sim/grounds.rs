@@ -321,6 +321,7 @@ fn world() -> World {
         segment: 16_000,
         short_writes: 0,
         urgent: 0,
+        tells: true,
         purges: false,
     };
     World::new(
