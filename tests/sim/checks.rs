@@ -170,6 +170,12 @@ impl Watch {
             for glance in proxy.sessions() {
                 let active = actives.get(&glance.key).copied().unwrap_or_default();
                 self.patrol(plan, world, &glance, active);
+                // What a client of a tunnel was told is progress of which both books know.
+                assert!(
+                    glance.doing != Doing::Tunnel
+                        || glance.due >= base + active.told + plan.config.timeouts.tunnel,
+                    "its tunnel goes on, but not its deadline: {glance:?}, {active:?}"
+                );
             }
             let overdue = world.told_gone_before(world.now.saturating_sub(Duration::from_secs(1)));
             assert!(
