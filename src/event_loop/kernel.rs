@@ -21,9 +21,10 @@ use super::diag;
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel takes for a peer beyond what is on its way to it. A slow peer then shows its progress in steps of
-/// half as much, and not only when a third of a send buffer of megabytes is free. Where that is later than a body timer,
-/// [`diag`] tells of smaller steps.
+/// Bytes that the kernel takes for a client beyond what is on its way to it. A slow client then shows its progress in steps
+/// of half as much, and not only when a third of a send buffer of megabytes is free. Where that is later than a body timer,
+/// [`diag`] tells of smaller steps. It alone has to do so for upstreams: with this mark, large uploads to a fast backend
+/// cost a quarter more.
 const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// Sockets, and whose they are.
@@ -115,7 +116,6 @@ impl Net for Kernel {
     fn connect(&mut self, addr: SocketAddr) -> io::Result<TcpSocket> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         self.watch(stream)
     }
 

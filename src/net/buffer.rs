@@ -147,9 +147,9 @@ pub struct Outbox {
     /// How many bytes of `storage` the kernel has taken.
     start: usize,
     /// How many bytes at the front of `storage` stay after the kernel has taken them.
-    kept: usize,
+    kept: u32,
     /// How many of those were loaded; the others were sent behind them.
-    loaded: usize,
+    loaded: u32,
 }
 
 impl Outbox {
@@ -204,14 +204,15 @@ impl Outbox {
     /// Fills an empty outbox with a message that stays after the kernel has taken it.
     pub fn load_kept(&mut self, message: Vec<u8>) {
         assert!(self.storage.is_empty(), "only an empty outbox is loaded");
-        (self.kept, self.loaded) = (message.len(), message.len());
         self.storage = message;
+        self.keep_all();
+        self.loaded = self.kept;
     }
 
     /// What was kept, and now goes elsewhere; empty when nothing was. Nothing is left behind.
     pub fn unload_kept(&mut self) -> Vec<u8> {
         let mut message = std::mem::take(&mut self.storage);
-        message.truncate(self.kept);
+        message.truncate(self.kept as usize);
         (self.start, self.kept) = (0, 0);
         message
     }
@@ -219,19 +220,19 @@ impl Outbox {
     /// The bytes that are kept.
     #[must_use]
     pub fn kept(&self) -> &[u8] {
-        &self.storage[..self.kept]
+        &self.storage[..self.kept as usize]
     }
 
     /// Keeps what was pushed since, too.
     pub fn keep_all(&mut self) {
-        self.kept = self.storage.len();
+        self.kept = u32::try_from(self.storage.len()).expect("no head or small body has gigabytes");
     }
 
     /// Keeps only what was loaded. What was sent behind it makes room at once.
     pub fn keep_loaded(&mut self) {
-        let taken = self.start.max(self.loaded);
-        self.storage.drain(self.loaded..taken);
-        self.start = self.start.min(self.loaded);
+        let loaded = self.loaded as usize;
+        self.storage.drain(loaded..self.start.max(loaded));
+        self.start = self.start.min(loaded);
         self.kept = self.loaded;
     }
 
@@ -249,8 +250,9 @@ impl Outbox {
 
     /// Everything is taken: back to what is kept, or to nothing.
     fn settle(&mut self, buffers: &mut Buffers) {
-        self.storage.truncate(self.kept);
-        self.start = self.kept;
+        let kept = self.kept as usize;
+        self.storage.truncate(kept);
+        self.start = kept;
         if self.kept == 0 && self.storage.capacity() > 0 {
             buffers.give(std::mem::take(&mut self.storage));
         }

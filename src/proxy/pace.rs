@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::net::stream::{Net, Stream};
 
 use super::exchange::Exchange;
-use super::progress::Acknowledged;
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -23,19 +22,9 @@ const SLOW_WINDOWS_MAX: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Bytes that moved in this window.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// Slow windows since the last good one.
     slow: u8,
-    /// What the client had acknowledged at the end of the last slow one.
-    pub(super) acknowledged: Option<Acknowledged>,
-}
-
-impl Pace {
-    /// A window begins in which nothing has moved yet.
-    pub(super) fn begin_unseen(&mut self, acknowledged: Option<Acknowledged>) {
-        self.bytes = 0;
-        self.acknowledged = self.acknowledged.or(acknowledged);
-    }
 }
 
 impl<S: Stream> Session<S> {
@@ -50,6 +39,7 @@ impl<S: Stream> Session<S> {
         let watched = timer.slow_failure().is_some() && cx.limits.body_rate_min > 0;
         if !watched || self.timer() != timer {
             self.rate_check = None;
+            self.acknowledged = None;
             *pace = Pace::default();
         } else if self.rate_check.is_some() {
             pace.bytes += moved;
@@ -72,8 +62,9 @@ impl<S: Stream> Session<S> {
         let pace = &mut exchange.pace;
         self.rate_check = None;
         if pace.bytes >= least {
-            *pace = Pace::default();
-        } else if self.keeps_pace(pace, cx) {
+            self.acknowledged = None;
+            pace.slow = 0;
+        } else if self.keeps_pace(cx) {
             pace.slow = 0;
         } else {
             pace.slow += 1;

@@ -1,15 +1,16 @@
 //! Whether a peer takes what the kernel holds for it, although the kernel takes no more from us.
 //!
 //! The kernel takes bytes ahead of the peer, and again only when there is much room: a slow peer shows its progress to us in
-//! steps of 128 KiB, which may take longer than a body timer. What the peer has acknowledged tells sooner, but has to be
-//! asked for. So it is first asked for when a quarter of a wait is over; a peer that has acknowledged nothing in the rest of
-//! it has had its time, and any other has another wait. Where the kernel does not tell, the steps count alone.
+//! steps of 128 KiB (an upstream of up to a megabyte or more), which may take longer than a body timer. What the peer has
+//! acknowledged tells sooner, but has to be asked for. So it is first asked for when a quarter of a wait is over; a peer that
+//! has acknowledged nothing in the rest of it has had its time, and any other has another wait. Where the kernel does not
+//! tell, the steps count alone.
 
 use std::time::Instant;
 
 use crate::net::stream::{Net, Stream};
 
-use super::pace::{Pace, RATE_WINDOW};
+use super::pace::RATE_WINDOW;
 use super::session::{Phase, Session};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -63,17 +64,18 @@ impl<S: Stream> Session<S> {
             && self.rate_check.is_none()
         {
             self.rate_check = Some(cx.now.instant + RATE_WINDOW);
-            exchange.pace.begin_unseen(acknowledged);
+            exchange.pace.bytes = 0;
+            self.acknowledged = self.acknowledged.or(acknowledged);
         }
     }
 
     /// Whether a client that took little in a window has acknowledged enough since the last one.
-    pub(super) fn keeps_pace<N: Net<Stream = S>>(&self, pace: &mut Pace, cx: &Shared<N>) -> bool {
+    pub(super) fn keeps_pace<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) -> bool {
         if self.timer() != Timer::ClientWrite {
             return false;
         }
         let now = Acknowledged::now(self.client.acknowledged(), cx);
-        let before = std::mem::replace(&mut pace.acknowledged, now);
+        let before = std::mem::replace(&mut self.acknowledged, now);
         matches!((before, now), (Some(before), Some(now)) if now.keeps(before, cx.limits.body_rate_min))
     }
 }

@@ -31,7 +31,7 @@ use super::answer::Next;
 use super::connect::Connect;
 use super::exchange::Exchange;
 use super::failure::Failure;
-use super::progress::{FIRST_LOOK, Look};
+use super::progress::{Acknowledged, FIRST_LOOK, Look};
 use super::shared::Shared;
 use super::timers::Timer;
 use super::tunnel::Tunnel;
@@ -57,6 +57,8 @@ pub(crate) struct Session<S> {
     pub(super) look: Option<Look>,
     /// When the client's rate is judged next, while it is the client that is waited for.
     pub(super) rate_check: Option<Instant>,
+    /// What the client had acknowledged when its rate was last found low.
+    pub(super) acknowledged: Option<Acknowledged>,
     /// When the proxy is reminded of this session.
     pub(super) reminder: Instant,
     /// Whether the session waits for its turn.
@@ -157,6 +159,7 @@ impl<S: Stream> Session<S> {
             deadline,
             look: None,
             rate_check: None,
+            acknowledged: None,
             reminder: deadline,
             queued: false,
             held: 0,
