@@ -1,64 +1,19 @@
 //! What a connection holds while its peer takes nothing: no more than the bound in the README reckons with.
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
-use std::rc::Rc;
+mod fake;
 
+use fake::FakeStream;
 use rondel::net::buffer::{Buffers, HEAD_BYTES, READ_BYTES_MAX, READ_BYTES_TIGHT};
 use rondel::net::conn::Conn;
-use rondel::net::stream::{Readiness, Stream};
-
-/// A peer that takes so many bytes more.
-struct Peer(Rc<Cell<usize>>);
-
-impl Stream for Peer {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(ErrorKind::WouldBlock.into())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(self.0.get());
-        self.0.set(self.0.get() - count);
-        if count == 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        Ok(count)
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bytes: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.iter().copied())
-            .collect();
-        self.write(&bytes)
-    }
-
-    fn connected(&mut self) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Err(ErrorKind::NotConnected.into())
-    }
-
-    fn check(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn shut_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn reset_on_close(&mut self) {}
-}
+use rondel::net::stream::Readiness;
 
 /// A request of a head and pieces of a body, to an upstream that takes `room` bytes of it; what waits holds no more than
 /// the read it came with and a head. All of it arrives once there is room.
 fn check(head_bytes: usize, pieces: &[usize], room: usize, read_bytes_max: usize) {
     let case = format!("{head_bytes} {pieces:?} {room}");
-    let (mut buffers, left) = (Buffers::default(), Rc::new(Cell::new(room)));
-    let mut upstream = Conn::new(Peer(Rc::clone(&left)));
+    let (mut buffers, peer) = (Buffers::default(), FakeStream::alone(room));
+    let twin = peer.twin();
+    let mut upstream = Conn::new(peer);
     let writable = Readiness {
         writable: true,
         ..Readiness::default()
@@ -77,10 +32,10 @@ fn check(head_bytes: usize, pieces: &[usize], room: usize, read_bytes_max: usize
         assert!(upstream.held() <= bound, "{} for {case}", upstream.held());
         // Whoever fills an outbox waits until it is empty.
         if upstream.is_blocked() {
-            left.set(left.get() + head_bytes + pieces.iter().sum::<usize>());
+            twin.sock().room += head_bytes + pieces.iter().sum::<usize>();
             upstream.hint(writable);
             upstream.flush(&mut buffers).expect("it stands");
-            left.set(0);
+            twin.sock().room = 0;
         }
         assert!(!upstream.is_blocked(), "{case}");
     }

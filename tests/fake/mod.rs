@@ -25,11 +25,25 @@ const TICKS_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Sock {
     incoming: VecDeque<u8>,
+    /// Whether there is always more to be read.
+    pub(crate) endless: bool,
     /// How many bytes it still takes.
     pub(crate) room: usize,
-    sent: Vec<u8>,
+    /// How many bytes it took.
+    pub(crate) written: usize,
+    /// How many of them its peer has acknowledged; `None` where the kernel does not tell.
+    pub(crate) acknowledged: Option<usize>,
     owner: Option<Owner>,
-    closed: bool,
+    pub(crate) closed: bool,
+}
+
+impl Sock {
+    /// The peer acknowledges so many bytes more, if there are.
+    pub(crate) fn acknowledge(&mut self, bytes: usize) {
+        self.acknowledged = self
+            .acknowledged
+            .map(|before| (before + bytes).min(self.written));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +77,34 @@ pub(crate) struct FakeStream(usize, Rc<RefCell<World>>);
 pub(crate) struct FakeNet(Rc<RefCell<World>>);
 
 impl FakeStream {
+    /// A connection of its own, that takes so many bytes.
+    pub(crate) fn alone(room: usize) -> Self {
+        let world = World {
+            socks: vec![Sock {
+                room,
+                ..Sock::default()
+            }],
+            ..World::default()
+        };
+        Self(0, Rc::new(RefCell::new(world)))
+    }
+
+    /// The same connection, from outside.
+    pub(crate) fn twin(&self) -> Twin {
+        Twin(self.0, Rc::clone(&self.1))
+    }
+
     fn sock(&self) -> RefMut<'_, Sock> {
+        RefMut::map(self.1.borrow_mut(), |world| &mut world.socks[self.0])
+    }
+}
+
+/// A connection of the proxy's, seen from outside.
+#[derive(Debug)]
+pub(crate) struct Twin(usize, Rc<RefCell<World>>);
+
+impl Twin {
+    pub(crate) fn sock(&self) -> RefMut<'_, Sock> {
         RefMut::map(self.1.borrow_mut(), |world| &mut world.socks[self.0])
     }
 }
@@ -77,6 +118,9 @@ impl Drop for FakeStream {
 impl Stream for FakeStream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let mut sock = self.sock();
+        if sock.endless {
+            sock.incoming.resize(room.len(), b'x');
+        }
         if sock.incoming.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -94,16 +138,17 @@ impl Stream for FakeStream {
             return Err(ErrorKind::WouldBlock.into());
         }
         sock.room -= count;
-        sock.sent.extend_from_slice(&bytes[..count]);
+        sock.written += count;
         Ok(count)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bytes: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.iter().copied())
-            .collect();
-        self.write(&bytes)
+        self.write(
+            &pieces
+                .iter()
+                .flat_map(|piece| piece.to_vec())
+                .collect::<Vec<u8>>(),
+        )
     }
 
     fn connected(&mut self) -> io::Result<bool> {
@@ -112,6 +157,12 @@ impl Stream for FakeStream {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::from(([192, 0, 2, 1], 8080)))
+    }
+
+    fn unacknowledged(&self) -> Option<u64> {
+        let sock = self.sock();
+        sock.acknowledged
+            .map(|acknowledged| (sock.written - acknowledged) as u64)
     }
 
     fn check(&mut self) -> io::Result<()> {
@@ -162,12 +213,17 @@ impl Net for FakeNet {
 pub(crate) struct Fake {
     world: Rc<RefCell<World>>,
     pub(crate) proxy: Proxy<FakeNet>,
-    now: Now,
+    pub(crate) now: Now,
 }
 
 impl Fake {
     /// A proxy with the default limits, on a network on which everything has room.
     pub(crate) fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    /// A proxy with these limits, on a network on which everything has room.
+    pub(crate) fn with(limits: Limits) -> Self {
         let world = Rc::new(RefCell::new(World {
             descriptors_max: usize::MAX,
             upstream_room: usize::MAX,
@@ -181,7 +237,7 @@ impl Fake {
                 addrs: vec![SocketAddr::from(([192, 0, 2, 2], 80))],
             }],
             timeouts: Timeouts::default(),
-            limits: Limits::default(),
+            limits,
             forwarding: Forwarding::default(),
         };
         #[expect(
