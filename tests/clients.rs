@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use support::{Backend, Rondel, Stage, echo, get, ok};
@@ -210,22 +211,99 @@ fn responses_without_a_body_end_with_their_head() {
 }
 
 #[test]
-fn a_response_until_close_is_passed_on_until_close() {
+fn a_response_until_close_goes_on_in_chunks_and_keeps_the_client() {
+    let backend = Backend::start(|mut conn, n| {
+        conn.request();
+        conn.send("HTTP/1.0 200 OK\r\n\r\n");
+        conn.send("as long as it takes ".repeat(n * 10_000));
+    });
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    // The first one ends with no byte at all.
+    for n in 0..4 {
+        let response = client.ask(&get("/"));
+        let body = "as long as it takes ".repeat(n * 10_000);
+        assert!(response.body == body.as_bytes(), "{}", response.body.len());
+        assert_eq!(response.fields("transfer-encoding"), ["chunked"]);
+        assert_eq!(response.field("connection"), None);
+    }
+    assert_eq!(
+        backend.connections(),
+        4,
+        "an upstream that ends its response with its end is not kept"
+    );
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let response = client.response(false);
+    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(response.body.len(), 800_000);
+    client.expect_end();
+    assert!(!client.was_reset);
+}
+
+#[test]
+fn a_response_until_close_is_passed_on_until_close_to_http_1_0() {
     let backend = Backend::start(|mut conn, _| {
         conn.request();
         conn.send("HTTP/1.0 200 OK\r\n\r\n");
         conn.send("as long as it takes ".repeat(10_000));
     });
     let rondel = Rondel::start(&[backend.addr], &[]);
-    for version in ["1.1", "1.0"] {
+    for option in ["close", "keep-alive"] {
         let mut client = rondel.connect();
-        let response = client.ask(&format!("GET / HTTP/{version}\r\nHost: h\r\n\r\n"));
+        let response = client.ask(&format!("GET / HTTP/1.0\r\nConnection: {option}\r\n\r\n"));
         assert_eq!(
             response.body,
             "as long as it takes ".repeat(10_000).as_bytes()
         );
         assert!(!client.was_reset);
+        assert_eq!(response.fields("transfer-encoding"), [""; 0]);
         assert_eq!(response.field("connection"), Some("close"));
+    }
+}
+
+#[test]
+fn a_piece_of_a_response_until_close_goes_on_at_once_in_a_chunk_of_its_own() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send("HTTP/1.1 200 OK\r\n\r\nwith the head");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(18), b"d\r\nwith the head\r\n");
+    for _ in 0..3 {
+        upstream.send("hello");
+        assert_eq!(client.exactly(10), b"5\r\nhello\r\n");
+    }
+    drop(upstream);
+    assert_eq!(client.exactly(5), b"0\r\n\r\n");
+    // The client asks again on the same connection.
+    client.send(get("/again"));
+    let (mut upstream, request) = stage.request();
+    assert_eq!(request.first_line(), "GET /again HTTP/1.1");
+    upstream.send(ok("again"));
+    assert_eq!(client.response(false).text(), "again");
+}
+
+#[test]
+fn a_large_response_until_close_passes_unchanged_to_a_client_that_reads_late() {
+    let body: String = (0..1_000_000).map(|n| format!("{n} ")).collect();
+    let sent = body.clone();
+    let (begun, begins) = channel();
+    let backend = Backend::start(move |mut conn, _| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\n\r\n");
+        // As much as stays on the way while the client reads nothing, and then all the rest.
+        conn.send(&sent[..100_000]);
+        begun.send(()).expect("the client waits");
+        conn.send(&sent[100_000..]);
+    });
+    let rondel = Rondel::start(&[backend.addr], &[]);
+    let mut client = rondel.connect();
+    for _ in 0..2 {
+        client.send(get("/"));
+        begins.recv().expect("the backend begins");
+        assert!(client.response(false).body == body.as_bytes());
     }
 }
 

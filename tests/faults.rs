@@ -13,7 +13,7 @@ const UNFINISHED: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 
 #[test]
-fn a_body_until_close_that_a_reset_ends_is_reset_too_while_the_request_still_comes() {
+fn a_body_until_close_that_a_reset_ends_gets_no_last_chunk_while_the_request_still_comes() {
     let stage = Stage::start();
     let rondel = Rondel::start(&[stage.addr], &[]);
     let mut client = rondel.connect();
@@ -22,28 +22,64 @@ fn a_body_until_close_that_a_reset_ends_is_reset_too_while_the_request_still_com
     assert!(upstream.head().is_some());
     upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
     assert!(client.head().is_some());
-    assert_eq!(client.exactly(4), b"part");
+    assert_eq!(client.exactly(9), b"4\r\npart\r\n");
     upstream.reset();
     // Sending on is what may meet the reset before reading does.
+    while client.stream.write_all(&[b'y'; 20_000]).is_ok() {}
+    assert_eq!(client.rest(), b"", "no last chunk");
+    assert!(client.was_reset || client.stream.write_all(b"y").is_err());
+}
+
+#[test]
+fn a_body_until_close_that_a_reset_ends_is_reset_too_for_1_0_while_the_request_still_comes() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(UNFINISHED.replace("HTTP/1.1", "HTTP/1.0"));
+    let mut upstream = stage.accept();
+    assert!(upstream.head().is_some());
+    upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(4), b"part");
+    upstream.reset();
     while client.stream.write_all(&[b'y'; 20_000]).is_ok() {}
     client.rest();
     assert!(client.was_reset || client.stream.write_all(b"y").is_err());
 }
 
 #[test]
-fn a_body_until_close_that_the_drain_cuts_short_is_reset() {
+fn a_body_until_close_that_the_drain_cuts_short_is_seen_to_be_a_part() {
+    for (version, part, is_reset) in [("1.1", "4\r\npart\r\n", false), ("1.0", "part", true)] {
+        let stage = Stage::start();
+        let mut rondel = Rondel::start(&[stage.addr], &["--drain-timeout", "100ms"]);
+        let mut client = rondel.connect();
+        client.send(format!("GET / HTTP/{version}\r\nHost: h\r\n\r\n"));
+        let (mut upstream, _) = stage.request();
+        upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
+        assert!(client.head().is_some());
+        assert_eq!(client.exactly(part.len()), part.as_bytes());
+        rondel.signal(Signal::TERM);
+        assert_eq!(rondel.wait().code(), Some(5));
+        assert_eq!(client.rest(), b"", "no last chunk");
+        assert_eq!(client.was_reset, is_reset, "to {version}");
+    }
+}
+
+#[test]
+fn a_body_until_close_that_ends_in_the_drain_is_whole() {
     let stage = Stage::start();
-    let mut rondel = Rondel::start(&[stage.addr], &["--drain-timeout", "100ms"]);
+    let mut rondel = Rondel::start(&[stage.addr], &[]);
     let mut client = rondel.connect();
     client.send(get("/"));
     let (mut upstream, _) = stage.request();
-    upstream.send("HTTP/1.1 200 OK\r\n\r\npart");
+    upstream.send("HTTP/1.1 200 OK\r\n\r\nhello");
     assert!(client.head().is_some());
-    assert_eq!(client.exactly(4), b"part");
+    assert_eq!(client.exactly(10), b"5\r\nhello\r\n");
     rondel.signal(Signal::TERM);
-    assert_eq!(rondel.wait().code(), Some(5));
-    assert_eq!(client.rest(), b"");
-    assert!(client.was_reset, "nobody takes the part for the whole");
+    rondel.wait_for_line("stopping");
+    drop(upstream);
+    assert_eq!(client.rest(), b"0\r\n\r\n");
+    assert_eq!(rondel.wait().code(), Some(0));
 }
 
 #[test]

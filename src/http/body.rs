@@ -1,5 +1,5 @@
-//! Where a body ends (RFC 9112 §6.3), and how much of the input belongs to it. It knows no heads beyond their framing
-//! fields.
+//! Where a body ends (RFC 9112 §6.3), how much of the input belongs to it, and what goes around it where it is delimited
+//! anew. It knows no heads beyond their framing fields.
 //!
 //! Architecture invariant: `framing` alone decides how a body is delimited, for requests and for responses; what it
 //! cannot tell beyond doubt is refused.
@@ -89,8 +89,10 @@ pub enum Body {
     Length(u64),
     /// Chunks.
     Chunked(Chunked),
-    /// Whatever comes until the connection closes.
+    /// Whatever comes until the connection closes, passed on as it is.
     UntilClose,
+    /// Whatever comes until the connection closes, passed on in chunks: one for each piece that comes.
+    IntoChunks,
 }
 
 impl Body {
@@ -121,11 +123,13 @@ impl Body {
             Framing::None | Framing::Length(0) => Self::Done,
             Framing::Length(left) => Self::Length(left),
             Framing::Chunked => Self::Chunked(Chunked::new(output)),
-            Framing::UntilClose => Self::UntilClose,
+            Framing::UntilClose if output == Output::Data => Self::UntilClose,
+            Framing::UntilClose => Self::IntoChunks,
         }
     }
 
-    /// Judges as much of `input` as belongs to the body and leaves at its start what is to go on.
+    /// Judges as much of `input` as belongs to the body and leaves at its start what is to go on; between the lines of
+    /// [`chunk`](Self::chunk), where there are any.
     ///
     /// If bytes are left untaken although the body is not done, more must come behind them first: a trailer section is
     /// judged whole.
@@ -141,7 +145,7 @@ impl Body {
         };
         match self {
             Self::Done => Ok(all(0)),
-            Self::UntilClose => Ok(all(there)),
+            Self::UntilClose | Self::IntoChunks => Ok(all(there)),
             Self::Length(left) => {
                 let len = usize::try_from(*left).map_or(there, |left| left.min(there));
                 *left -= len as u64;
@@ -169,7 +173,64 @@ impl Body {
     /// Whether the end of the stream would be its proper end here.
     #[must_use]
     pub fn may_end(&self) -> bool {
-        matches!(self, Self::Done | Self::UntilClose)
+        matches!(self, Self::Done | Self::UntilClose | Self::IntoChunks)
+    }
+
+    /// The chunk that so many bytes to go on are to be put in; `None` where they go on as they are, and for no bytes,
+    /// since an empty chunk would be the last.
+    #[must_use]
+    pub fn chunk(&self, len: usize) -> Option<Chunk> {
+        match self {
+            Self::IntoChunks if len > 0 => Some(Chunk::new(len)),
+            Self::IntoChunks | Self::Done | Self::Length(_) | Self::Chunked(_) => None,
+            Self::UntilClose => None,
+        }
+    }
+
+    /// What goes on when the end of the stream was its proper end: the last chunk, where it goes on in chunks of ours.
+    #[must_use]
+    pub fn last_chunk(&self) -> &'static [u8] {
+        match self {
+            Self::IntoChunks => b"0\r\n\r\n",
+            Self::Done | Self::Length(_) | Self::Chunked(_) | Self::UntilClose => b"",
+        }
+    }
+}
+
+/// What stands around the data of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    line: [u8; Self::LINE_BYTES],
+    start: usize,
+}
+
+impl Chunk {
+    /// As many digits as the largest size has, and CRLF.
+    const LINE_BYTES: usize = 2 * size_of::<usize>() + 2;
+
+    fn new(len: usize) -> Self {
+        let mut line = [0; Self::LINE_BYTES];
+        let mut start = Self::LINE_BYTES - 2;
+        line[start..].copy_from_slice(b"\r\n");
+        let mut left = len;
+        while left > 0 {
+            start -= 1;
+            line[start] = b"0123456789abcdef"[left % 16];
+            left /= 16;
+        }
+        Self { line, start }
+    }
+
+    /// The line before the data.
+    #[must_use]
+    pub fn before(&self) -> &[u8] {
+        &self.line[self.start..]
+    }
+
+    /// The line end behind the data.
+    #[must_use]
+    pub fn behind(&self) -> &'static [u8] {
+        b"\r\n"
     }
 }
 
@@ -317,5 +378,42 @@ mod tests {
         let mut body = Body::until_close();
         assert_eq!(body.pass(&mut [0; 9]), Ok(Passed { taken: 9, made: 9 }));
         assert!(!body.is_done() && body.may_end());
+        assert!(body.chunk(9).is_none() && body.last_chunk().is_empty());
+    }
+
+    #[test]
+    fn what_ends_with_its_connection_becomes_chunks_for_those_who_know_them() {
+        let mut body = Body::new(Framing::UntilClose, Output::WithTrailers);
+        for (len, before) in [
+            (1, "1\r\n"),
+            (9, "9\r\n"),
+            (10, "a\r\n"),
+            (16, "10\r\n"),
+            (128 * 1024, "20000\r\n"),
+            (usize::MAX, &format!("{:x}\r\n", usize::MAX)),
+        ] {
+            let chunk = body.chunk(len).expect("it is put in chunks");
+            assert_eq!(str::from_utf8(chunk.before()), Ok(before));
+            assert_eq!(chunk.behind(), b"\r\n");
+        }
+        assert_eq!(body.pass(&mut [0; 9]), Ok(Passed { taken: 9, made: 9 }));
+        assert!(!body.is_done() && body.may_end());
+        assert!(body.chunk(0).is_none(), "an empty one would be the last");
+        assert_eq!(body.last_chunk(), b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn only_a_body_that_ends_with_its_connection_is_put_in_chunks() {
+        for (framing, output) in [
+            (Framing::None, Output::Chunks),
+            (Framing::Length(9), Output::Chunks),
+            (Framing::Chunked, Output::Chunks),
+            (Framing::Chunked, Output::WithTrailers),
+            (Framing::UntilClose, Output::Data),
+        ] {
+            let body = Body::new(framing, output);
+            assert!(body.chunk(5).is_none(), "{framing:?} {output:?}");
+            assert!(body.last_chunk().is_empty(), "{framing:?} {output:?}");
+        }
     }
 }

@@ -59,6 +59,21 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// How the body of a response that comes so from the backend is written for a client of this version.
+    ///
+    /// Whoever knows chunks gets them where the backend only closes: many clients take a connection that breaks for one
+    /// that closes, but none takes a body without its last chunk for a whole one.
+    #[must_use]
+    pub fn for_client(self, version: Version) -> Self {
+        match (self, version) {
+            (Self::None | Self::Length(_), _) => self,
+            (Self::Chunked | Self::UntilClose, Version::Http11) => Self::Chunked,
+            (Self::Chunked | Self::UntilClose, Version::Http10) => Self::UntilClose,
+        }
+    }
+}
+
 /// What the proxy needs to know of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -105,7 +120,8 @@ pub struct Request {
 pub struct Response {
     /// Its status code, 100 to 999.
     pub status: u16,
-    /// How its body ends as it comes from the backend.
+    /// How its body ends as it comes from the backend; how it is written for the client says
+    /// [`Framing::for_client`].
     pub framing: Framing,
     /// Whether the upstream may be used again once the body has come in whole.
     pub keep_upstream: bool,

@@ -28,7 +28,7 @@ pub const fn held_bytes_max(sessions: usize) -> usize {
 const SMALL: usize = READ_BYTES_TIGHT;
 /// A small read behind a head.
 const MIDDLE: usize = READ_BYTES_TIGHT + HEAD_BYTES;
-/// A large read behind a head.
+/// A large read behind a head, or between the lines of a chunk.
 const LARGE: usize = READ_BYTES_MAX + HEAD_BYTES;
 /// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):
 /// the least is that of a usual head.

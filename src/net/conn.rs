@@ -254,9 +254,36 @@ impl<S: Stream> Conn<S> {
             self.outbox.push(bytes, buffers);
             return self.flush(buffers);
         }
-        let taken = self.write_behind_outbox(bytes, buffers)?;
+        let taken = self.write_behind_outbox(bytes, b"", buffers)?;
         if taken < bytes.len() {
             self.outbox.push(&bytes[taken..], buffers);
+        }
+        Ok(())
+    }
+
+    /// Sends bytes behind whatever waits, with something small before and behind them, all in one write.
+    ///
+    /// # Errors
+    /// The connection is dead.
+    pub fn send_between(
+        &mut self,
+        before: &[u8],
+        bytes: &[u8],
+        behind: &[u8],
+        buffers: &mut Buffers,
+    ) -> io::Result<()> {
+        self.replayable = false;
+        self.outbox.push(before, buffers);
+        if bytes.len() <= COMBINE_BYTES_MAX {
+            self.outbox.push(bytes, buffers);
+            self.outbox.push(behind, buffers);
+            return self.flush(buffers);
+        }
+        let taken = self.write_behind_outbox(bytes, behind, buffers)?;
+        for rest in rests(bytes, behind, taken) {
+            if !rest.is_empty() {
+                self.outbox.push(rest, buffers);
+            }
         }
         Ok(())
     }
@@ -266,24 +293,37 @@ impl<S: Stream> Conn<S> {
     /// # Errors
     /// The connection is dead.
     pub fn flush(&mut self, buffers: &mut Buffers) -> io::Result<()> {
-        self.write_behind_outbox(b"", buffers)?;
+        self.write_behind_outbox(b"", b"", buffers)?;
         self.outbox.tidy(buffers);
         Ok(())
     }
 
-    /// The one write: the outbox and then `bytes`, until all is taken or would-block. Says how many of `bytes` were taken.
-    fn write_behind_outbox(&mut self, bytes: &[u8], buffers: &mut Buffers) -> io::Result<usize> {
+    /// The one write: the outbox, then `bytes`, then `behind`, until all is taken or would-block. Says how many of those
+    /// two were taken. Inlined, so that whoever has nothing to send, or nothing behind it, does not pay for the choice.
+    #[inline(always)]
+    fn write_behind_outbox(
+        &mut self,
+        bytes: &[u8],
+        behind: &[u8],
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
         let mut taken = 0;
-        while self.writable && !(self.outbox.is_empty() && taken == bytes.len()) {
+        let len = bytes.len() + behind.len();
+        while self.writable && !(self.outbox.is_empty() && taken == len) {
             let waiting = self.outbox.bytes();
             self.offered = true;
-            let rest = &bytes[taken..];
-            let result = match (waiting.is_empty(), rest.is_empty()) {
-                (true, _) => self.stream.write(rest),
-                (_, true) => self.stream.write(waiting),
-                _ => self
+            let [bytes, behind] = rests(bytes, behind, taken);
+            let result = match (waiting.is_empty(), bytes.is_empty(), behind.is_empty()) {
+                (true, _, true) => self.stream.write(bytes),
+                (_, true, true) => self.stream.write(waiting),
+                (_, _, true) => self
                     .stream
-                    .write_vectored(&[IoSlice::new(waiting), IoSlice::new(rest)]),
+                    .write_vectored(&[IoSlice::new(waiting), IoSlice::new(bytes)]),
+                (_, _, false) => self.stream.write_vectored(&[
+                    IoSlice::new(waiting),
+                    IoSlice::new(bytes),
+                    IoSlice::new(behind),
+                ]),
             };
             match result {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -304,7 +344,7 @@ impl<S: Stream> Conn<S> {
                 }
             }
         }
-        self.offered &= !self.outbox.is_empty() || taken < bytes.len();
+        self.offered &= !self.outbox.is_empty() || taken < len;
         Ok(taken)
     }
 
@@ -391,5 +431,13 @@ impl<S> Input<'_, S> {
             conn.inbox.replace(&scratch[taken..filled], buffers);
         }
         conn.starved = starved && !conn.inbox.is_empty();
+    }
+}
+
+/// What is left of two pieces of which the first `taken` bytes are gone.
+fn rests<'a>(first: &'a [u8], second: &'a [u8], taken: usize) -> [&'a [u8]; 2] {
+    match taken.checked_sub(first.len()) {
+        None => [&first[taken..], second],
+        Some(taken) => [b"", &second[taken..]],
     }
 }

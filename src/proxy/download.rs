@@ -121,6 +121,14 @@ impl<S: Stream> Session<S> {
         // When sending met the reset first, reading meets a plain end: that is not the end of a body.
         let ended = stop == Stop::SourceEnded && body.may_end() && *cut != Some(Cut::Upstream);
         if stop == Stop::Done || ended {
+            if ended
+                && self
+                    .client
+                    .send(body.last_chunk(), &mut cx.buffers)
+                    .is_err()
+            {
+                return Err(Failure::ClientGone);
+            }
             *download = Download::Done(*response);
             return Ok(());
         }

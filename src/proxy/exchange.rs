@@ -5,7 +5,7 @@
 //! bytes of either is in `pump.rs`.
 
 use crate::http::body::Body;
-use crate::http::{Framing, Method, Request, Response, Version};
+use crate::http::{Framing, Method, Request, Response};
 use crate::net::conn::Conn;
 use crate::net::stream::{Net, Owner, Stream};
 
@@ -338,21 +338,22 @@ impl<S: Stream> Session<S> {
     }
 
     /// The client's connection is about to close before the response has gone out whole: sees to it that nobody takes what
-    /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, a reset. To
-    /// a backend that has switched to another protocol the tunnel has begun, so it is told in the same way.
+    /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, as it is
+    /// for 1.0, only a reset can. To a backend that has switched to another protocol the tunnel has begun, so both sides are
+    /// told by a reset.
     pub(super) fn abort(&mut self, exchange: &mut Exchange<S>) {
-        let framing = match &exchange.download {
-            Download::Head => return,
+        let version = exchange.attempt.request.version;
+        let close_ends = match &exchange.download {
+            Download::Head => false,
             Download::Switched => {
                 exchange.upstream.reset_on_close();
-                Framing::UntilClose
+                true
             }
-            Download::Body { response, .. } | Download::Done(response) => response.framing,
+            Download::Body { response, .. } | Download::Done(response) => {
+                response.framing.for_client(version) == Framing::UntilClose
+            }
         };
-        let version = exchange.attempt.request.version;
-        if framing == Framing::UntilClose
-            || (framing, version) == (Framing::Chunked, Version::Http10)
-        {
+        if close_ends {
             self.client.reset_on_close();
         }
     }

@@ -89,7 +89,11 @@ pub(super) fn pass_on<S: Stream>(
         Ok(passed) => passed,
         Err(reject) => return (0, Some(Stop::Rejected(reject))),
     };
-    let sent = sink.send(&bytes[..passed.made], buffers);
+    let made = &bytes[..passed.made];
+    let sent = match body.chunk(made.len()) {
+        None => sink.send(made, buffers),
+        Some(chunk) => sink.send_between(chunk.before(), made, chunk.behind(), buffers),
+    };
     let done = body.is_done();
     input.keep(
         from + passed.taken,

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use rondel::http::body::Body;
+use rondel::http::body::{Body, Passed};
 use rondel::http::forward::{self, Asked, Facts};
 use rondel::http::{Reject, Request};
 
-use super::format::{Case, Kind};
+use super::format::{After, Case, Kind};
 use crate::strict::meaning::{self, End, one_request};
 
 /// Cases that are longer are cut more coarsely: what counts is around their lines, and time is limited.
@@ -22,6 +22,20 @@ struct Outcome {
     /// What went on of one that is not whole.
     part: Vec<u8>,
     reject: Option<Reject>,
+}
+
+impl Outcome {
+    /// What was judged goes on, in a chunk where the body is put in chunks.
+    fn pass_on(&mut self, body: &Body, waiting: &mut Vec<u8>, passed: Passed) {
+        let chunk = body.chunk(passed.made);
+        let (before, behind) = match &chunk {
+            Some(chunk) => (chunk.before(), chunk.behind()),
+            None => (&b""[..], &b""[..]),
+        };
+        let made = &waiting[..passed.made];
+        self.part.extend([before, made, behind].concat());
+        waiting.drain(..passed.taken);
+    }
 }
 
 /// Whether the requests of a case go on as its verdict says, wherever they are cut.
@@ -77,10 +91,7 @@ fn requests(bytes: &[u8], piece: usize) -> Outcome {
         loop {
             if let Some((request, body)) = &mut under_way {
                 match body.pass(&mut waiting) {
-                    Ok(passed) => {
-                        outcome.part.extend_from_slice(&waiting[..passed.made]);
-                        waiting.drain(..passed.taken);
-                    }
+                    Ok(passed) => outcome.pass_on(body, &mut waiting, passed),
                     Err(reject) => {
                         outcome.reject = Some(reject);
                         return outcome;
@@ -122,9 +133,9 @@ pub(crate) fn check_response(case: &Case) -> Result<(), String> {
         return Err(format!("the request itself is refused: {sent:?}"));
     }
     let half = asked.has("half");
-    let whole = response(&case.bytes, case.bytes.len().max(1), &request, half);
+    let whole = response(case, case.bytes.len().max(1), &request, half);
     if case.bytes.len() <= EVERY_BYTE_MAX {
-        let split = response(&case.bytes, 1, &request, half);
+        let split = response(case, 1, &request, half);
         if (&split.whole, split.reject) != (&whole.whole, whole.reject) {
             return Err(format!("byte by byte {split:?}, as a whole {whole:?}"));
         }
@@ -158,9 +169,9 @@ pub(crate) fn check_response(case: &Case) -> Result<(), String> {
     }
 }
 
-/// Lets a response in `bytes` go on as it comes in pieces, with the interim ones before it; `close` for a request that
+/// Lets the response of a case go on as it comes in pieces, with the interim ones before it; `close` for a request that
 /// never came in whole.
-fn response(bytes: &[u8], piece: usize, request: &str, close: bool) -> Outcome {
+fn response(case: &Case, piece: usize, request: &str, close: bool) -> Outcome {
     let facts = Facts {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         local: || LISTENER,
@@ -180,14 +191,12 @@ fn response(bytes: &[u8], piece: usize, request: &str, close: bool) -> Outcome {
         date: b"Sun, 06 Nov 1994 08:49:37 GMT",
     };
     let mut under_way: Option<Body> = None;
-    for piece in bytes.chunks(piece) {
+    for piece in case.bytes.chunks(piece) {
         waiting.extend_from_slice(piece);
         loop {
             if let Some(body) = &mut under_way {
                 match body.pass(&mut waiting) {
-                    Ok(passed) => outcome
-                        .part
-                        .extend(waiting.drain(..passed.taken).take(passed.made)),
+                    Ok(passed) => outcome.pass_on(body, &mut waiting, passed),
                     Err(reject) => {
                         outcome.reject = Some(reject);
                         return outcome;
@@ -217,6 +226,12 @@ fn response(bytes: &[u8], piece: usize, request: &str, close: bool) -> Outcome {
                 }
             }
         }
+    }
+    if let Some(body) = under_way
+        && body.may_end()
+        && case.after == After::Ends
+    {
+        outcome.part.extend_from_slice(body.last_chunk());
     }
     outcome
 }

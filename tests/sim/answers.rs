@@ -38,6 +38,9 @@ pub(crate) fn judge(
 ) -> Result<Verdict, String> {
     let Answered { message, by_close } = answered;
     let status = message.status()?;
+    if *by_close && !exchange.http10 {
+        return Err(format!("only the close tells where it ends: {message:?}"));
+    }
     let persists = if exchange.http10 {
         message.lists("connection", "keep-alive")
     } else {

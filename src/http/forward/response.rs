@@ -106,12 +106,12 @@ fn judge(
     let empty =
         matches!(seen.length, Once::Missing | Once::One(b"0")) && seen.coding == Once::Missing;
     let hollow = head.status == 204 && !empty;
-    let chunks_undone = framing == Framing::Chunked && request.version == Version::Http10;
+    let close_ends = framing.for_client(request.version) == Framing::UntilClose;
     Ok(Response {
         status: head.status,
         framing,
         keep_upstream: ends && !hollow && !options.close && (modern || options.keep_alive),
-        keep_client: ends && !chunks_undone && request.keep_alive && !asked.close,
+        keep_client: !switches && !close_ends && request.keep_alive && !asked.close,
     })
 }
 
@@ -133,6 +133,9 @@ impl Writer<'_, '_> {
         }
         if self.response.status >= 200 && !self.seen.date {
             line(out, b"Date", self.asked.date);
+        }
+        if self.response.framing == Framing::UntilClose && self.makes_chunks() {
+            line(out, b"Transfer-Encoding", b"chunked");
         }
         self.write_connection(out);
         push(out, &[b"\r\n"]);
@@ -179,7 +182,12 @@ impl Writer<'_, '_> {
         let request = self.asked.request;
         let spared =
             request.method == Method::Head && self.may_have_length() && self.response.status != 304;
-        request.version == Version::Http11 && (self.response.framing == Framing::Chunked || spared)
+        self.makes_chunks() || (request.version == Version::Http11 && spared)
+    }
+
+    /// Whether the body is written in chunks.
+    fn makes_chunks(&self) -> bool {
+        self.response.framing.for_client(self.asked.request.version) == Framing::Chunked
     }
 
     /// Whether the response is about another protocol: a switch to it, or the demand for one (RFC 9110 §15.5.22).

@@ -135,15 +135,7 @@ fn check_response(input: &[u8], request: &Request) -> bool {
     let mut again = Vec::new();
     let (len, second) = response(&out, &asked, &mut again).unwrap().unwrap();
     assert_eq!((len, second.status), (out.len(), first.status));
-    let undone = first.framing == Framing::Chunked && request.version == Version::Http10;
-    assert_eq!(
-        second.framing,
-        if undone {
-            Framing::UntilClose
-        } else {
-            first.framing
-        }
-    );
+    assert_eq!(second.framing, first.framing.for_client(request.version));
     assert_eq!(second.keep_client, first.keep_client);
     assert_eq!(again, out, "{}", out.escape_ascii());
     true

@@ -192,16 +192,44 @@ fn the_framing_rules_of_requests_hold_for_responses() {
 }
 
 #[test]
-fn a_body_to_the_end_of_the_connection_closes_both() {
-    let response = fields(ASKED, "", "Connection: close\r\n");
-    assert_eq!(
-        (
-            response.framing,
-            response.keep_upstream,
-            response.keep_client
-        ),
-        (Framing::UntilClose, false, false)
+fn a_body_to_the_end_of_the_connection_goes_on_in_chunks() {
+    let trailers = Request {
+        trailers: true,
+        ..ASKED
+    };
+    for (request, lines) in [
+        (ASKED, ""),
+        (ASKED, "Connection: keep-alive\r\n"),
+        (ASKED, "Connection: close\r\n"),
+        // Trailers come behind chunks alone, and these are ours.
+        (trailers, "Trailer: X-T\r\n"),
+    ] {
+        let response = fields(request, lines, "Transfer-Encoding: chunked\r\n");
+        assert_eq!(
+            (
+                response.framing,
+                response.keep_upstream,
+                response.keep_client
+            ),
+            (Framing::UntilClose, false, true)
+        );
+    }
+    let ends = Request {
+        keep_alive: false,
+        ..ASKED
+    };
+    let framed = "Transfer-Encoding: chunked\r\nConnection: close\r\n";
+    assert!(!fields(ends, "", framed).keep_client);
+    let from_old = check(
+        ASKED,
+        &format!("HTTP/1.0 200 OK\r\n{DATED}"),
+        &format!("HTTP/1.1 200 OK\r\n{DATED}Transfer-Encoding: chunked\r\n\r\n"),
     );
+    assert!(!from_old.keep_upstream && from_old.keep_client);
+}
+
+#[test]
+fn a_body_to_the_end_of_the_connection_closes_both_for_1_0() {
     let old = check(
         OLD,
         &format!("HTTP/1.0 200 OK\r\n{DATED}"),
