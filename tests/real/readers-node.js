@@ -89,7 +89,8 @@ function readResponse(job, data) {
       request.destroy();
       resolve({ messages, error });
     };
-    // libuv makes an end in order of a reset that comes together with data. So it comes when the data has been read.
+    // libuv makes an end in order of a reset that comes together with data: what a client of 1.1 gets never depends on the
+    // difference, only 1.0 has nothing else. So the reset comes when the data has been read.
     const resetBehind = (socket) => {
       let left = data.length;
       socket.on('data', (piece) => {

@@ -1,6 +1,8 @@
-"""What lives by bytes going on at once: server-sent events, WebSocket, git."""
+"""What lives by bytes going on at once, and may have no end that is known before: server-sent events, a body up to the close,
+WebSocket, git."""
 
 import asyncio
+import hashlib
 import os
 import random
 import statistics
@@ -10,10 +12,13 @@ import time
 import requests
 from websockets.asyncio.client import connect
 
-from backends import backend
+from backends import Faulty, backend
+from clients import CLIENTS
+from load import reset
 from stage import FILES, HERE, MIB, PATIENCE, WORK, Program, Rondel, accepts, check, free_port, run, until
 
 EVENTS = 50
+BREAKS = 10
 MESSAGES = 10_000
 
 
@@ -37,6 +42,36 @@ def server_sent_events_arrive_one_by_one():
             stream.close()
             rondel.stops()
     return f"{EVENTS} events each sent after the one before was read; there after (median): {', '.join(medians)}"
+
+
+@check
+def a_body_up_to_the_close_is_whole_or_an_error():
+    body = os.urandom(100_000)
+    breaks = False
+
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+        if breaks:
+            # What is not read yet would go with the reset; the body has to arrive, and to look whole.
+            time.sleep(0.05)
+            reset(connection)
+        else:
+            connection.close()
+
+    with Faulty(answer) as faulty, Rondel([faulty.port]) as rondel:
+        for client in CLIENTS:
+            assert client.get(rondel.url) == hashlib.sha256(body).hexdigest(), client
+        breaks = True
+        for client in CLIENTS * BREAKS:
+            try:
+                client.get(rondel.url)
+            except Exception:
+                continue
+            raise AssertionError(f"{type(client).__name__} took a part for the whole")
+        assert faulty.seen == len(CLIENTS) * (1 + BREAKS), faulty.seen
+        rondel.stops()
+    names = ", ".join(type(client).__name__ for client in CLIENTS)
+    return f"{names}: each got it whole once, and an error each of {BREAKS} times that it broke off"
 
 
 @check
