@@ -149,6 +149,7 @@ fn body_for(reader: Reader) -> Body {
         framing: Framing::Chunked,
         keep_upstream: true,
         keep_client: true,
+        trailers: reader.trailers,
     };
     Body::response(&response, &request)
 }

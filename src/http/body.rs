@@ -99,7 +99,7 @@ impl Body {
     /// The body of a request, on its way to a backend.
     #[must_use]
     pub fn request(request: &Request) -> Self {
-        Self::new(request.framing, chunks(request))
+        Self::new(request.framing, chunks(request.trailers))
     }
 
     /// The body of a response, on its way to the client that sent `request`.
@@ -107,7 +107,7 @@ impl Body {
     pub fn response(response: &Response, request: &Request) -> Self {
         let output = match request.version {
             Version::Http10 => Output::Data,
-            Version::Http11 => chunks(request),
+            Version::Http11 => chunks(response.trailers),
         };
         Self::new(response.framing, output)
     }
@@ -235,8 +235,8 @@ impl Chunk {
 }
 
 /// What becomes of chunks where they stay chunks.
-fn chunks(request: &Request) -> Output {
-    if request.trailers {
+fn chunks(trailers: bool) -> Output {
+    if trailers {
         Output::WithTrailers
     } else {
         Output::Chunks

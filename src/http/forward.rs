@@ -97,20 +97,23 @@ pub fn response(
 type Kinds = [Kind; HEAD_FIELDS_MAX];
 
 /// Turns the fields that `Connection` names into fields of this connection (RFC 9110 §7.6.1). Only those that are nothing
-/// else: nobody gets to remove `Host` or a framing field by that door.
-fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Result<(), Reject> {
+/// else: nobody gets to remove `Host` or a framing field by that door. Says whether there may be such fields among the
+/// trailers: what they are called is forgotten by then.
+fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Result<bool, Reject> {
     if options.named == 0 {
-        return Ok(());
+        return Ok(false);
     }
     // More names than there can be fields: comparing all with all has to end somewhere. What is no name is not compared.
     if options.named > HEAD_FIELDS_MAX {
         return Err(Reject::HeadTooLarge);
     }
+    let mut names_others = false;
     for (at, field) in fields.iter().enumerate() {
         if kinds[at] != Kind::Connection {
             continue;
         }
         for name in field::named(field.value) {
+            names_others |= str::from_utf8(name).is_ok_and(|name| field::kind(name) == Kind::Other);
             for (field, kind) in fields.iter().zip(kinds.iter_mut()) {
                 if *kind == Kind::Other && field.name.as_bytes().eq_ignore_ascii_case(name) {
                     *kind = Kind::Hop;
@@ -118,7 +121,7 @@ fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Resu
             }
         }
     }
-    Ok(())
+    Ok(names_others)
 }
 
 /// Writes a field.

@@ -191,7 +191,12 @@ impl Exchange {
             "{}\r\n",
             if self.absolute { "other.test" } else { &host }
         );
-        let mut options = vec!["X-Hop"];
+        let mut options = Vec::new();
+        // Where fields are named, trailers could be meant, and stay.
+        if !self.trailers {
+            options.push("X-Hop");
+            head.push_str("X-Hop: gone\r\n");
+        }
         match (self.http10, self.keep) {
             (true, true) => options.push("Keep-Alive"),
             (false, false) => options.push("close"),
@@ -207,7 +212,7 @@ impl Exchange {
         }
         let _ = write!(
             head,
-            "Connection: {}\r\nX-Hop: gone\r\nX-Mark: {}\r\n",
+            "Connection: {}\r\nX-Mark: {}\r\n",
             options.join(", "),
             self.id
         );
@@ -307,16 +312,20 @@ impl Exchange {
         let answer = &self.answer;
         let version = if answer.http10 { "1.0" } else { "1.1" };
         let mut head = format!(
-            "HTTP/{version} {} Because\r\nX-Mark: {}\r\nX-Back: gone\r\n",
+            "HTTP/{version} {} Because\r\nX-Mark: {}\r\n",
             answer.status, self.id
         );
         let option = match (answer.http10, answer.close) {
             _ if answer.status == 101 => "Upgrade",
             (true, false) => "keep-alive",
             (false, true) => "close",
-            _ => "X-Other",
+            _ => "Keep-Alive",
         };
-        let _ = write!(head, "Connection: X-Back, {option}\r\n");
+        let named = if self.trailers { "" } else { "X-Back" };
+        let _ = write!(head, "Connection: {named}, {option}\r\n");
+        if !self.trailers {
+            head.push_str("X-Back: gone\r\n");
+        }
         if answer.status == 101 {
             head.push_str("Upgrade: echo\r\n");
         }

@@ -112,7 +112,7 @@ impl<'a> Seen<'a> {
                 Kind::ForwardedFor | Kind::ForwardedMore | Kind::Alias => {}
             }
         }
-        mark_named(fields, kinds, seen.options)?;
+        seen.trailers &= !mark_named(fields, kinds, seen.options)?;
         Ok(seen)
     }
 }

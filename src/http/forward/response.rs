@@ -51,6 +51,8 @@ struct Seen<'a> {
     coding: Once<'a>,
     upgrade: bool,
     date: bool,
+    /// `Connection` may name trailers.
+    names_trailers: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -75,7 +77,7 @@ impl<'a> Seen<'a> {
                 Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => {}
             }
         }
-        mark_named(fields, kinds, seen.options)?;
+        seen.names_trailers = mark_named(fields, kinds, seen.options)?;
         Ok(seen)
     }
 }
@@ -112,6 +114,7 @@ fn judge(
         framing,
         keep_upstream: ends && !hollow && !options.close && (modern || options.keep_alive),
         keep_client: !switches && !close_ends && request.keep_alive && !asked.close,
+        trailers: request.trailers && !seen.names_trailers,
     })
 }
 
@@ -144,14 +147,15 @@ impl Writer<'_, '_> {
     /// Writes what stays of a field.
     fn write_received(&self, field: &Field<'_>, kind: Kind, out: &mut Vec<u8>) {
         let (name, value) = (field.name.as_bytes(), field.value);
-        let request = self.asked.request;
         match kind {
             Kind::ContentLength => match number(value) {
                 Some(length) if self.may_have_length() => number_line(out, name, length),
                 _ => {}
             },
             Kind::TransferEncoding if self.keeps_coding() => line(out, name, b"chunked"),
-            Kind::Trailer if request.trailers && self.response.framing == Framing::Chunked => {
+            Kind::Trailer
+                if self.response.trailers && self.response.framing == Framing::Chunked =>
+            {
                 line(out, name, value)
             }
             Kind::Upgrade if self.keeps_upgrade() => line(out, name, value),

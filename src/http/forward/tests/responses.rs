@@ -97,6 +97,7 @@ fn a_plain_response_passes_with_its_names_and_order() {
         framing: Framing::Length(5),
         keep_upstream: true,
         keep_client: true,
+        trailers: false,
     };
     assert_eq!(response, expected);
 }
