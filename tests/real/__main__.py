@@ -19,12 +19,16 @@ FAMILIES = [peers, bodies, streams, crowd, load, replacement, limits]
 
 
 def wanted(function, names):
-    return not names or any(name == function.__module__ or name in function.__name__ for name in names)
+    words = [name.replace(" ", "_") for name in names]
+    return not words or any(word == function.__module__ or word in function.__name__ for word in words)
 
 
 def main(names):
     chosen = [function for family in FAMILIES for function in CHECKS if function.__module__ == family.__name__]
     chosen = [function for function in chosen if wanted(function, names)]
+    if not chosen:
+        families = ", ".join(family.__name__ for family in FAMILIES)
+        print(f"no check is called {' or '.join(names)}: expected {families}, or a part of a check's name", file=sys.stderr)
     failed = 0
     for function in chosen:
         started, sentence = time.monotonic(), f"{function.__module__}: {function.__name__.replace('_', ' ')}"
