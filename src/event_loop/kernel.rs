@@ -1,9 +1,9 @@
 //! The network of production: mio sockets behind the traits of `net/stream.rs`.
 //!
-//! A socket is registered once, for both directions and urgent bytes, edge-triggered, and never again. Its token is its descriptor, and a
-//! plain table says whose events those of a descriptor are: lending an upstream is a store into that table. Dropping a
-//! socket closes it, which takes it out of the poll; its place in the table is stale until the descriptor is used again,
-//! which no event can see, for no socket is dropped between two events of a batch.
+//! A socket is registered once, for both directions and urgent bytes, edge-triggered, and never again. Its token is its
+//! descriptor, and a plain table says whose events those of a descriptor are: lending an upstream is a store into that
+//! table. Dropping a socket closes it, which takes it out of the poll; its place in the table is stale until the
+//! descriptor is used again, which no event can see, for no socket is dropped between two events of a batch.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;

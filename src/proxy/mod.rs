@@ -7,8 +7,9 @@
 //!
 //! Reading order: `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
 //! `exchange` (one request and its response), `download` (the response), `pump` (bytes from one connection to another),
-//! `pace` (how fast a client must be), `progress` (what a peer takes unseen), `tunnel` (after a 101), `answer` (replies of our own), [`failure`] (the one table),
-//! `idle` (upstreams waiting for reuse), `timers` (one reminder per session), `shared` (what is lent for a turn).
+//! `pace` (how fast a client must be), `progress` (what a peer takes unseen), `tunnel` (after a 101), `answer` (replies of
+//! our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder per session),
+//! `shared` (what is lent for a turn).
 
 mod answer;
 mod connect;
