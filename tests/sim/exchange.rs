@@ -319,8 +319,9 @@ impl Exchange {
             _ if answer.status == 101 => "Upgrade",
             (true, false) => "keep-alive",
             (false, true) => "close",
-            _ => "Keep-Alive",
+            _ => "",
         };
+        // As in requests; a gap in the list says nothing.
         let named = if self.trailers { "" } else { "X-Back" };
         let _ = write!(head, "Connection: {named}, {option}\r\n");
         if !self.trailers {
