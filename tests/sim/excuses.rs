@@ -94,12 +94,13 @@ impl Ledger {
         }
     }
 
-    /// A reset that marks a later answer on the same connection as cut short, as it must where 1.0 is spoken, reaches back
-    /// to what had not arrived of the earlier ones.
+    /// A reset that marks a later answer on the same connection as cut short, as it must where 1.0 is spoken and for a tunnel,
+    /// reaches back to what had not arrived of the earlier ones.
     pub(crate) fn excuse_for_later(&mut self, asked: &[(usize, usize)]) {
         let broken = |entry: &Entry| {
             let mut attempts = entry.attempts.iter();
-            entry.exchange.http10 && attempts.any(|attempt| !attempt.faults.is_empty())
+            let resets = entry.exchange.http10 || entry.exchange.tunnels();
+            resets && attempts.any(|attempt| !attempt.faults.is_empty())
         };
         let last = asked
             .iter()
