@@ -268,6 +268,23 @@ fn a_backend_that_tires_of_a_slow_client_is_not_taken_out_although_its_response_
     assert_is_in(&rondel, &stage);
 }
 
+#[test]
+fn a_response_that_breaks_off_does_not_take_back_what_came_before_it() {
+    let stage = Stage::start();
+    let rondel = Rondel::start(&[stage.addr], &[]);
+    let mut client = rondel.connect();
+    client.send(get("/"));
+    let (mut upstream, _) = stage.request();
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart");
+    assert!(client.head().is_some());
+    assert_eq!(client.exactly(4), b"part");
+    // Nobody reads this any more: to close at once would be a reset.
+    client.send(get("/next"));
+    drop(upstream);
+    assert_eq!(client.rest(), b"");
+    assert!(!client.was_reset);
+}
+
 /// A response that has begun.
 const BEGUN: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// As many failures as take a backend out.

@@ -319,8 +319,14 @@ impl<S: Stream> Session<S> {
         }
         if !matches!(exchange.download, Download::Head) {
             self.note(consequence.reason);
-            self.abort(&mut exchange);
-            return Step::Moved(Phase::Closed);
+            let resets = self.abort(&mut exchange);
+            // What the client sends meanwhile would make of the close a reset, which takes back what had not reached it of
+            // earlier responses.
+            return if resets || failure == Failure::ClientGone || self.client.is_blocked() {
+                Step::Moved(Phase::Closed)
+            } else {
+                self.start_linger(cx)
+            };
         }
         let may_repeat = consequence.retry == Retry::Again && exchange.may_repeat();
         let head = exchange.upstream.unload();
@@ -340,8 +346,8 @@ impl<S: Stream> Session<S> {
     /// The client's connection is about to close before the response has gone out whole: sees to it that nobody takes what
     /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, as it is
     /// for 1.0, only a reset can. To a backend that has switched to another protocol the tunnel has begun, so both sides are
-    /// told by a reset.
-    pub(super) fn abort(&mut self, exchange: &mut Exchange<S>) {
+    /// told by a reset. Says whether the client is.
+    pub(super) fn abort(&mut self, exchange: &mut Exchange<S>) -> bool {
         let version = exchange.attempt.request.version;
         let close_ends = match &exchange.download {
             Download::Head => false,
@@ -356,5 +362,6 @@ impl<S: Stream> Session<S> {
         if close_ends {
             self.client.reset_on_close();
         }
+        close_ends
     }
 }
