@@ -146,6 +146,14 @@ impl<S: Stream> Exchange<S> {
         harmless && !self.attempt.repeated && !self.answered && self.upstream.is_replayable()
     }
 
+    /// The upstream is about to close before the exchange is over. A backend that was asked to switch to another protocol may
+    /// have done so, or do so yet: an end in order would be the client's to it.
+    fn forsake(&mut self) {
+        if self.attempt.request.upgrade {
+            self.upstream.reset_on_close();
+        }
+    }
+
     /// What it means that the upstream is gone before the response head was complete.
     pub(super) fn upstream_gone(&self) -> Failure {
         match self.attempt.upload {
@@ -328,6 +336,7 @@ impl<S: Stream> Session<S> {
                 self.start_linger(cx)
             };
         }
+        exchange.forsake();
         let may_repeat = consequence.retry == Retry::Again && exchange.may_repeat();
         let head = exchange.upstream.unload();
         let Exchange {
@@ -345,16 +354,13 @@ impl<S: Stream> Session<S> {
 
     /// The client's connection is about to close before the response has gone out whole: sees to it that nobody takes what
     /// there is of it for the whole. A length or a last chunk that is missing tells; where the close is the end, as it is
-    /// for 1.0, only a reset can. To a backend that has switched to another protocol the tunnel has begun, so both sides are
-    /// told by a reset. Says whether the client is.
+    /// for 1.0, only a reset can. Says whether there is one.
     pub(super) fn abort(&mut self, exchange: &mut Exchange<S>) -> bool {
+        exchange.forsake();
         let version = exchange.attempt.request.version;
         let close_ends = match &exchange.download {
             Download::Head => false,
-            Download::Switched => {
-                exchange.upstream.reset_on_close();
-                true
-            }
+            Download::Switched => true,
             Download::Body { response, .. } | Download::Done(response) => {
                 response.framing.for_client(version) == Framing::UntilClose
             }

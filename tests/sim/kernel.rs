@@ -331,7 +331,10 @@ impl World {
         let keep = self.rng.between(0, sent);
         let gone = bytes_of(&self.socks[peer.0].wire.split_off(keep));
         self.socks[peer.0].wire_bytes -= gone.len();
-        self.lose(peer, &gone, true);
+        // What was under way to a socket when it closed is counted already.
+        if !self.socks[peer.0].closed {
+            self.lose(peer, &gone, true);
+        }
         self.push(peer, Segment::Rst);
     }
 
