@@ -7,6 +7,7 @@ clients are refused in between, but nothing that was accepted is lost.
 """
 
 import http.client
+import re
 import signal
 import threading
 import time
@@ -52,10 +53,14 @@ def a_second_rondel_takes_over_behind_a_front_and_no_request_fails():
             seen = backend("nginx").asked()
             until("requests come through", lambda: backend("nginx").asked() > seen + 100)
             line = load.stopped().without_failure()
-    # Not even the front met anything but refused connections: all that a rondel had accepted it answered.
-    others = [error for error in (WORK / "front.log").read_text().splitlines() if "(111: Connection refused)" not in error]
+    # All that a rondel had accepted it answered: the front met nothing but connections that it did not get. Most are refused;
+    # one that the kernel has made, and that waits to be accepted in the very moment in which the listener closes, is reset.
+    errors = (WORK / "front.log").read_text().splitlines()
+    unmade = r"connect\(\) failed \((111: Connection refused|104: Connection reset by peer)\) while connecting to upstream"
+    others = [error for error in errors if not re.search(unmade, error)]
     assert not others, others[:3]
-    return f"both replaced in turn, exit code 0: {line}; the front was refused, and nothing else"
+    reset = sum("(104:" in error for error in errors)
+    return f"both replaced in turn, exit code 0: {line}; the front did not get {len(errors)} connections ({reset} reset), no more"
 
 
 @check
