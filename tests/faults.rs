@@ -173,6 +173,7 @@ fn clients_that_stop_sending_are_no_fault_of_the_backend() {
         client.rest();
     }
     rondel.wait_for_lines("request-body-timeout", 8);
+    drop(clients);
     rondel.signal(Signal::TERM);
     rondel.wait();
     assert!(!rondel.log().iter().any(|line| line.contains("is out")));
