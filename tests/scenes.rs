@@ -102,3 +102,38 @@ fn an_empty_line_is_no_request_that_a_stop_cuts_short() {
     let counts = fake.proxy.counts();
     assert_eq!((counts.sessions, counts.cut_short), (0, 0));
 }
+
+#[test]
+fn a_response_that_begins_and_goes_wrong_in_one_read_goes_out_as_far_as_it_goes() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk";
+    fake.say(upstream, head);
+    // To close at once would, if the client has sent more, take back also the responses before this one.
+    assert!(fake.sock(client).written > 0);
+    assert!(!fake.sock(client).closed);
+}
+
+#[test]
+fn a_client_that_reads_nothing_before_it_has_sent_all_is_rid_of_a_body_that_nobody_takes() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, UNFINISHED);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    // The backend answers early, at length, and is gone; the client takes nothing as yet.
+    fake.sock(client).room = 0;
+    let head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9000\r\n\r\n";
+    fake.say(upstream, &[&head[..], &[b'x'; 9000]].concat());
+    fake.sock(upstream).broken = true;
+    for _ in 0..3 {
+        fake.say(client, &[b'y'; 300 * 1024]);
+        assert_eq!(fake.sock(client).unread(), 0);
+    }
+    fake.sock(client).room = usize::MAX;
+    fake.hint(client, false, true);
+    assert!(fake.sock(client).written > 9000);
+}

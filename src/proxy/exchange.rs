@@ -205,7 +205,11 @@ impl<S: Stream> Session<S> {
         }
         self.client
             .flush(&mut cx.buffers)
-            .map_err(|_| Failure::ClientGone)
+            .map_err(|_| Failure::ClientGone)?;
+        if exchange.cut == Some(Cut::Upstream) && self.client.is_blocked() {
+            self.discard_upload(cx)?;
+        }
+        Ok(())
     }
 
     /// The request, from the client to the upstream.
@@ -243,6 +247,20 @@ impl<S: Stream> Session<S> {
             Stop::Rejected(reject) => return Err(Failure::Rejected(reject)),
             Stop::Done | Stop::SourceBlocked | Stop::SinkBlocked | Stop::Spent => {}
         }
+        Ok(())
+    }
+
+    /// Throws away what the client still sends for a backend that is gone, so that one that reads nothing before it has sent
+    /// all gets to the response that came early.
+    fn discard_upload<N: Net>(&mut self, cx: &mut Shared<N>) -> Result<(), Failure> {
+        while cx.budget > 0 {
+            match self.client.discard(&mut cx.scratch, &mut cx.buffers) {
+                Ok(Some(count)) if count > 0 => cx.budget = cx.budget.saturating_sub(count),
+                Ok(_) => return Ok(()),
+                Err(_) => return Err(Failure::ClientGone),
+            }
+        }
+        cx.spent = true;
         Ok(())
     }
 
@@ -328,9 +346,13 @@ impl<S: Stream> Session<S> {
         if !matches!(exchange.download, Download::Head) {
             self.note(consequence.reason);
             let resets = self.abort(&mut exchange);
+            if resets || failure == Failure::ClientGone {
+                return Step::Moved(Phase::Closed);
+            }
             // What the client sends meanwhile would make of the close a reset, which takes back what had not reached it of
             // earlier responses.
-            return if resets || failure == Failure::ClientGone || self.client.is_blocked() {
+            let sent = self.client.flush(&mut cx.buffers);
+            return if sent.is_err() || self.client.is_blocked() {
                 Step::Moved(Phase::Closed)
             } else {
                 self.start_linger(cx)

@@ -29,6 +29,8 @@ pub(crate) struct Sock {
     pub(crate) endless: bool,
     /// How many bytes it still takes.
     pub(crate) room: usize,
+    /// Whether the connection is broken for whoever writes.
+    pub(crate) broken: bool,
     /// How many bytes it took.
     pub(crate) written: usize,
     /// How many of them its peer has acknowledged; `None` where the kernel does not tell.
@@ -38,6 +40,11 @@ pub(crate) struct Sock {
 }
 
 impl Sock {
+    /// How many bytes it says that were not read yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.incoming.len()
+    }
+
     /// The peer acknowledges so many bytes more, if there are.
     pub(crate) fn acknowledge(&mut self, bytes: usize) {
         self.acknowledged = self
@@ -133,6 +140,9 @@ impl Stream for FakeStream {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut sock = self.sock();
+        if sock.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let count = sock.room.min(bytes.len());
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
