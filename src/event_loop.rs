@@ -4,6 +4,7 @@
 
 mod diag;
 pub mod kernel;
+pub mod pipes;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,6 +23,7 @@ use crate::net::stream::Readiness;
 use crate::proxy::{Now, Proxy};
 
 use self::kernel::Kernel;
+use self::pipes::pipes_max;
 
 /// Events taken from the kernel at once at most; the rest comes with the next poll.
 const EVENTS_PER_POLL_MAX: usize = 1024;
@@ -85,7 +87,9 @@ impl EventLoop {
     /// An address cannot be bound, or the system refuses something that every program needs.
     pub fn new(mut config: Config) -> Result<Self, StartError> {
         let os = |what| move |error| StartError::Os { what, error };
-        fit_sessions(&mut config);
+        let descriptors = raise_descriptors();
+        let pipes = pipes_max(descriptors);
+        fit_sessions(&mut config, descriptors.saturating_sub(2 * pipes));
         let poll = Poll::new().map_err(os("create the poll"))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])
             .map_err(os("catch signals"))?;
@@ -93,7 +97,7 @@ impl EventLoop {
         registry
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(os("watch signals"))?;
-        let mut kernel = Kernel::new(registry);
+        let mut kernel = Kernel::new(registry, pipes);
         let mut listen_addrs = Vec::new();
         for &addr in &config.listen {
             let only_v6 = is_split(addr, &config.listen);
@@ -240,9 +244,8 @@ fn log_end(proxy: &Proxy<Kernel>) -> Ending {
     }
 }
 
-/// Raises the descriptor limit as far as it may go, and lowers the session limit to what it allows: a client and an
-/// upstream each.
-fn fit_sessions(config: &mut Config) {
+/// Raises the descriptor limit as far as it may go, and says how far.
+fn raise_descriptors() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
@@ -251,9 +254,12 @@ fn fit_sessions(config: &mut Config) {
             limit = getrlimit(Resource::Nofile);
         }
     }
-    let Some(descriptors) = limit.current.and_then(|count| usize::try_from(count).ok()) else {
-        return;
-    };
+    let limit = limit.current.and_then(|count| usize::try_from(count).ok());
+    limit.unwrap_or(usize::MAX)
+}
+
+/// Lowers the session limit to what so many descriptors allow: a client and an upstream each.
+fn fit_sessions(config: &mut Config, descriptors: usize) {
     let fitting = descriptors.saturating_sub(DESCRIPTORS_RESERVED + config.listen.len()) / 2;
     let fitting = fitting.max(1);
     if fitting < config.limits.sessions_max {

@@ -16,6 +16,7 @@
 //! event_loop.rs     mio: poll, signals, the clocks
 //! event_loop/
 //!   kernel.rs       sockets and whose they are: the network of production
+//!   pipes.rs        pipes to splice through
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
 //!   session.rs      one client connection: its phases, its deadline, its turn
@@ -50,6 +51,9 @@
 //!   stream.rs       the two traits between us and the kernel
 //!   buffer.rs       storage lent while bytes wait
 //!   conn.rs         one socket: readiness and waiting bytes; the only reads and writes in the program
+//! net/conn/
+//!   input.rs        what it brings: looked at, thrown away, or spliced on
+//!   output.rs       what it is to take: sent at once, or as there is room
 //! config/           what was configured, as plain data: every limit and timer with its default
 //!   value.rs        values from text
 //! ```

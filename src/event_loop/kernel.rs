@@ -17,15 +17,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::net::stream::{Net, Owner, Stream};
 
 use super::diag;
+use super::pipes::{Pipe, Pipes};
 
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
-
-/// Bytes that the kernel takes for a client beyond what is on its way to it. A slow client then shows its progress in steps
-/// of half as much, and not only when a third of a send buffer of megabytes is free. Where that is later than a body timer,
-/// [`diag`] tells of smaller steps. It alone has to do so for upstreams: with this mark, large uploads to a fast backend
-/// cost a quarter more.
-const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// Sockets, and whose they are.
 #[derive(Debug)]
@@ -34,20 +29,26 @@ pub struct Kernel {
     listeners: Vec<TcpListener>,
     /// By descriptor.
     owners: Vec<Option<Owner>>,
+    pipes: Pipes,
 }
 
 /// A TCP connection.
 #[derive(Debug)]
-pub struct TcpSocket(TcpStream);
+pub struct TcpSocket {
+    stream: TcpStream,
+    /// Holds what was spliced here and found no room yet.
+    pipe: Option<Box<Pipe>>,
+}
 
 impl Kernel {
-    /// No sockets yet; those to come are told to `registry`.
+    /// No sockets yet; those to come are told to `registry`. At most so many pipes are made to splice through.
     #[must_use]
-    pub fn new(registry: Registry) -> Self {
+    pub fn new(registry: Registry, pipes_max: usize) -> Self {
         Self {
             registry,
             listeners: Vec::new(),
             owners: Vec::new(),
+            pipes: Pipes::new(pipes_max),
         }
     }
 
@@ -68,7 +69,6 @@ impl Kernel {
         }
         // Inherited by every connection that is accepted.
         socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
@@ -98,7 +98,7 @@ impl Kernel {
         let token = Token(descriptor(&stream));
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         self.registry.register(&mut stream, token, interest)?;
-        Ok(TcpSocket(stream))
+        Ok(TcpSocket { stream, pipe: None })
     }
 }
 
@@ -119,8 +119,24 @@ impl Net for Kernel {
         self.watch(stream)
     }
 
+    fn splice(
+        &mut self,
+        source: &mut TcpSocket,
+        sink: &mut TcpSocket,
+        most: usize,
+    ) -> io::Result<usize> {
+        let mut pipe = self.pipes.lend().ok_or(ErrorKind::Unsupported)?;
+        let result = pipe.fill(&source.stream, most);
+        if pipe.is_empty() {
+            pipe.give_back();
+        } else {
+            sink.pipe = Some(pipe);
+        }
+        result
+    }
+
     fn assign(&mut self, stream: &TcpSocket, owner: Owner) {
-        self.own(descriptor(&stream.0), owner);
+        self.own(descriptor(&stream.stream), owner);
     }
 
     fn close_listeners(&mut self) {
@@ -128,22 +144,43 @@ impl Net for Kernel {
     }
 }
 
+impl Drop for TcpSocket {
+    fn drop(&mut self) {
+        if let Some(pipe) = self.pipe.take() {
+            pipe.give_back();
+        }
+    }
+}
+
 impl Stream for TcpSocket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.0.read(room)
+        self.stream.read(room)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.stream.write(bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(pieces)
+        self.stream.write_vectored(pieces)
+    }
+
+    fn send_spliced(&mut self) -> io::Result<usize> {
+        let Some(mut pipe) = self.pipe.take() else {
+            return Ok(0);
+        };
+        let result = pipe.drain(&self.stream);
+        if pipe.is_empty() {
+            pipe.give_back();
+        } else {
+            self.pipe = Some(pipe);
+        }
+        result
     }
 
     fn connected(&mut self) -> io::Result<bool> {
         self.check()?;
-        match self.0.peer_addr() {
+        match self.stream.peer_addr() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
@@ -151,25 +188,28 @@ impl Stream for TcpSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.stream.local_addr()
     }
 
     fn unacknowledged(&self) -> Option<u64> {
-        let (local, peer) = (self.0.local_addr().ok()?, self.0.peer_addr().ok()?);
+        let (local, peer) = (
+            self.stream.local_addr().ok()?,
+            self.stream.peer_addr().ok()?,
+        );
         diag::unacknowledged(local, peer).ok().map(u64::from)
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.0.take_error()?.map_or(Ok(()), Err)
+        self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
     fn shut_write(&mut self) -> io::Result<()> {
-        self.0.shutdown(std::net::Shutdown::Write)
+        self.stream.shutdown(std::net::Shutdown::Write)
     }
 
     fn reset_on_close(&mut self) {
         // Where this fails the connection is gone already.
-        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -148,10 +148,7 @@ impl Body {
             Self::UntilClose | Self::IntoChunks => Ok(all(there)),
             Self::Length(left) => {
                 let len = usize::try_from(*left).map_or(there, |left| left.min(there));
-                *left -= len as u64;
-                if *left == 0 {
-                    *self = Self::Done;
-                }
+                self.skip(len as u64);
                 Ok(all(len))
             }
             Self::Chunked(chunked) => {
@@ -160,6 +157,27 @@ impl Body {
                     *self = Self::Done;
                 }
                 Ok(passed)
+            }
+        }
+    }
+
+    /// How many of the bytes to come go on as they are, and so need not be seen.
+    #[must_use]
+    pub fn unseen(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::UntilClose => u64::MAX,
+            Self::Done | Self::Chunked(_) | Self::IntoChunks => 0,
+        }
+    }
+
+    /// So many of them passed [`unseen`](Self::unseen).
+    pub fn skip(&mut self, count: u64) {
+        assert!(count <= self.unseen(), "no more passes than may");
+        if let Self::Length(left) = self {
+            *left -= count;
+            if *left == 0 {
+                *self = Self::Done;
             }
         }
     }
@@ -264,6 +282,20 @@ mod tests {
     ) {
         let found = framing(HTTP11, once(length), once(coding), whose);
         assert_eq!(found, expected, "{whose:?} {length:?} {coding:?}");
+    }
+
+    #[test]
+    fn what_need_not_be_seen_may_be_skipped() {
+        let mut body = Body::Length(10);
+        assert_eq!(body.unseen(), 10);
+        body.skip(4);
+        assert_eq!((body.unseen(), body.is_done()), (6, false));
+        body.skip(6);
+        assert_eq!((body.unseen(), body.is_done()), (0, true));
+        let mut body = Body::until_close();
+        body.skip(u64::MAX);
+        assert_eq!((body.unseen(), body.is_done()), (u64::MAX, false));
+        assert_eq!(Body::IntoChunks.unseen(), 0);
     }
 
     #[test]

@@ -69,6 +69,14 @@ pub trait Stream {
     /// The connection was gone already.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
+    /// Sends on what [`Net::splice`] brought here and the kernel had no room for yet; says how many bytes.
+    ///
+    /// # Errors
+    /// As [`Stream::write`].
+    fn send_spliced(&mut self) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// How many bytes of what was written the peer's kernel has not acknowledged; `None` where ours does not tell. Asking
     /// costs several system calls.
     fn unacknowledged(&self) -> Option<u64> {
@@ -110,6 +118,23 @@ pub trait Net {
     /// # Errors
     /// When not even the attempt can be made: no descriptor is left, or no route.
     fn connect(&mut self, addr: SocketAddr) -> io::Result<Self::Stream>;
+
+    /// Moves up to `most` bytes that `source` has for us towards `sink`, without their passing through our memory: they wait
+    /// in the kernel until [`Stream::send_spliced`] sends them on. Nothing may wait there already. 0 is the end of the stream.
+    /// It may stop before an urgent byte and not go on behind it, as a read does.
+    ///
+    /// # Errors
+    /// `WouldBlock` when `source` has nothing now. `Unsupported` when it cannot be done, or not now: they must be read. Anything
+    /// else ends the connection of `source`.
+    fn splice(
+        &mut self,
+        source: &mut Self::Stream,
+        sink: &mut Self::Stream,
+        most: usize,
+    ) -> io::Result<usize> {
+        let _ = (source, sink, most);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// From now on events of `stream` are told as `owner`'s. A store into a table, not a system call.
     fn assign(&mut self, stream: &Self::Stream, owner: Owner);

@@ -103,7 +103,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// The response's body, from the upstream to the client.
-    pub(super) fn response_body<N: Net>(
+    pub(super) fn response_body<N: Net<Stream = S>>(
         &mut self,
         exchange: &mut Exchange<S>,
         cx: &mut Shared<N>,

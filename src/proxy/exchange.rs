@@ -213,7 +213,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// The request, from the client to the upstream.
-    fn upload<N: Net>(
+    fn upload<N: Net<Stream = S>>(
         &mut self,
         exchange: &mut Exchange<S>,
         cx: &mut Shared<N>,

@@ -1,6 +1,8 @@
 //! Moves the bytes of a body from one connection to another: look, judge, send. Written once, for both directions and for
 //! tunnels. It does not look while what it sent still waits: that is all the backpressure there is.
 
+use std::io::ErrorKind;
+
 use crate::http::Reject;
 use crate::http::body::Body;
 use crate::net::buffer::Buffers;
@@ -8,6 +10,11 @@ use crate::net::conn::{Conn, Input, Look};
 use crate::net::stream::{Net, Stream};
 
 use super::shared::Shared;
+
+/// Bytes left of a body, that need not be seen, below which they are read: to splice fewer costs more.
+const SPLICE_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes spliced at once at most: one splice is about as long a turn as one read.
+const SPLICE_BYTES_MAX: u32 = 256 * 1024;
 
 /// Why a pump stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +38,7 @@ pub(super) enum Stop {
 }
 
 /// Moves a body from `source` to `sink` as far as it goes; says how many bytes were taken, and why it stopped.
-pub(super) fn pump<S: Stream, N: Net>(
+pub(super) fn pump<S: Stream, N: Net<Stream = S>>(
     source: &mut Conn<S>,
     sink: &mut Conn<S>,
     body: &mut Body,
@@ -49,6 +56,20 @@ pub(super) fn pump<S: Stream, N: Net>(
         if cx.budget == 0 {
             cx.spent = true;
             return (moved, Stop::Spent);
+        }
+        if source.is_flooding() && body.unseen() >= SPLICE_BYTES_MIN && !sink.is_blocked() {
+            match splice(source, sink, body, cx) {
+                Ok(bytes) => {
+                    moved += bytes;
+                    cx.budget = cx.budget.saturating_sub(bytes);
+                    if body.is_done() {
+                        return (moved, Stop::Done);
+                    }
+                    continue;
+                }
+                Err(Some(stop)) => return (moved, stop),
+                Err(None) => {}
+            }
         }
         let input = match source.look(&mut cx.scratch[..cx.read_bytes_max]) {
             Ok(Look::Bytes(input)) => input,
@@ -73,6 +94,28 @@ pub(super) fn pump<S: Stream, N: Net>(
             return (moved, stop);
         }
     }
+}
+
+/// Moves bytes that need not be seen without reading them; says how many, or why to stop, if not to read them instead.
+fn splice<S: Stream, N: Net<Stream = S>>(
+    source: &mut Conn<S>,
+    sink: &mut Conn<S>,
+    body: &mut Body,
+    cx: &mut Shared<N>,
+) -> Result<usize, Option<Stop>> {
+    let most =
+        u32::try_from(body.unseen()).map_or(SPLICE_BYTES_MAX, |left| left.min(SPLICE_BYTES_MAX));
+    let count = match source.splice(sink, most, &mut cx.net) {
+        Ok(Some(0)) => return Err(Some(Stop::SourceEnded)),
+        Ok(Some(count)) => count,
+        Ok(None) => return Err(Some(Stop::SourceBlocked)),
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Err(None),
+        Err(_) => return Err(Some(Stop::SourceBroke)),
+    };
+    body.skip(count as u64);
+    sink.flush(&mut cx.buffers)
+        .map_err(|_| Some(Stop::SinkBroke))?;
+    Ok(count)
 }
 
 /// Judges the input from `from` on and sends what is to go on; says how many bytes were taken, and why to stop.

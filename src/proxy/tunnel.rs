@@ -72,7 +72,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Each direction has its half of the turn. A side that is dead is found out also while the other takes nothing.
-    fn tunnel_both<N: Net>(
+    fn tunnel_both<N: Net<Stream = S>>(
         &mut self,
         tunnel: &mut Tunnel<S>,
         cx: &mut Shared<N>,
@@ -99,7 +99,7 @@ impl<S: Stream> Session<S> {
 
 impl Direction {
     /// Moves bytes as far as they go.
-    fn run<S: Stream, N: Net>(
+    fn run<S: Stream, N: Net<Stream = S>>(
         &mut self,
         source: &mut Conn<S>,
         sink: &mut Conn<S>,

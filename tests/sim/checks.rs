@@ -103,6 +103,12 @@ impl Watch {
         if counts.idle_upstreams > 0 {
             self.coverage.turn(Turn::Idle);
         }
+        if world.splices > 0 {
+            self.coverage.turn(Turn::Spliced);
+        }
+        if world.pipes_lent > 0 {
+            self.coverage.turn(Turn::Piped);
+        }
         if counts.cut_short > 0 {
             self.coverage.turn(Turn::CutShort);
         }

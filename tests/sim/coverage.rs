@@ -171,17 +171,23 @@ pub(crate) enum Turn {
     Full,
     /// Upstreams wait for reuse.
     Idle,
+    /// Bytes were spliced.
+    Spliced,
+    /// Bytes that were spliced wait for room.
+    Piped,
     /// The end of the drain, or a second signal, ended sessions that were at work.
     CutShort,
 }
 
 impl Turn {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::BackendOut,
         Self::BackendIn,
         Self::AllOut,
         Self::Full,
         Self::Idle,
+        Self::Spliced,
+        Self::Piped,
         Self::CutShort,
     ];
 }

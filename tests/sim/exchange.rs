@@ -88,7 +88,7 @@ impl Exchange {
         let body_bytes = if coding == Coding::Bare {
             0
         } else {
-            rng.scaled(0, plan.body_max)
+            plan.body_bytes(rng)
         };
         let upgrade =
             method == "GET" && coding == Coding::Bare && !http10 && rng.chance(plan.upgrades);
@@ -371,7 +371,7 @@ impl Answer {
         let bytes = if coding == Coding::Bare {
             0
         } else {
-            rng.scaled(0, plan.body_max)
+            plan.body_bytes(rng)
         };
         let interims = if rng.chance(150) {
             rng.between(1, 3)

@@ -33,8 +33,12 @@ pub(super) enum Step {
     PeerResets,
     /// An event comes that tells exactly this: r(eadable), w(ritable), c(losed for reading), d(ead).
     Told(&'static str),
+    /// The peer sends one byte, and marks it as urgent.
+    PeerSendsUrgent,
     /// We read at most so many bytes.
     Read(usize),
+    /// We splice at most so many bytes to another connection, and send them on.
+    Splice(usize),
     /// We write so many.
     Write(usize),
     /// We write until nothing more is taken.
@@ -49,6 +53,8 @@ pub(super) trait Ground {
     type Stream: Stream;
 
     fn ours(&mut self) -> &mut Self::Stream;
+    /// Splices from our socket to another of ours, and sends all of it on.
+    fn splice(&mut self, most: usize) -> io::Result<usize>;
     fn peer(&mut self, step: Step, filled: usize);
     /// The next event of our socket; `None` when none comes.
     fn event(&mut self) -> Option<Readiness>;
@@ -64,6 +70,7 @@ pub(super) fn play<G: Ground>(mut ground: G, steps: &[Step]) -> Vec<String> {
                 continue;
             }
             Step::Read(most) => ground.ours().read(&mut vec![0; most]),
+            Step::Splice(most) => ground.splice(most),
             Step::Write(bytes) => ground.ours().write(&vec![0; bytes]),
             Step::Fill => {
                 filled = fill(ground.ours());
@@ -72,6 +79,7 @@ pub(super) fn play<G: Ground>(mut ground: G, steps: &[Step]) -> Vec<String> {
             Step::Shut => ground.ours().shut_write().map(|()| 0),
             Step::Check => ground.ours().check().map(|()| 0),
             Step::PeerSends(_)
+            | Step::PeerSendsUrgent
             | Step::PeerTakesAll
             | Step::PeerShuts
             | Step::PeerCloses
@@ -110,6 +118,15 @@ fn wait_for(ground: &mut impl Ground, expected: &str) {
     panic!("no event told {expected}; those that came told {seen:?}");
 }
 
+/// Sends on what was spliced.
+fn send_on(sink: &mut impl Stream, count: usize) -> io::Result<usize> {
+    let mut left = count;
+    while left > 0 {
+        left -= sink.send_spliced()?;
+    }
+    Ok(count)
+}
+
 fn fill(stream: &mut impl Stream) -> usize {
     let mut filled = 0;
     loop {
@@ -127,17 +144,19 @@ pub(super) struct Real {
     poll: Poll,
     ours: Option<TcpSocket>,
     peer: Option<TcpStream>,
+    addr: Option<SocketAddr>,
 }
 
 impl Real {
     fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let kernel = Kernel::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(poll.registry().try_clone()?, 1);
         Ok(Self {
             kernel,
             poll,
             ours: None,
             peer: None,
+            addr: None,
         })
     }
 
@@ -147,17 +166,23 @@ impl Real {
         let addr = real
             .kernel
             .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?;
+        real.addr = Some(addr);
         real.peer = Some(TcpStream::connect(addr)?);
         before.iter().for_each(|&step| real.peer(step, 0));
-        let (ours, _) = loop {
-            match real.kernel.accept(0) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                other => break other?,
-            }
-        };
+        let ours = real.take()?;
         real.kernel.assign(&ours, Owner::Client(0));
         real.ours = Some(ours);
         Ok(real)
+    }
+
+    /// Accepts whoever called.
+    fn take(&mut self) -> io::Result<TcpSocket> {
+        loop {
+            match self.kernel.accept(0) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other.map(|(stream, _)| stream),
+            }
+        }
     }
 
     /// A connection to where nobody listens.
@@ -178,10 +203,25 @@ impl Ground for Real {
         self.ours.as_mut().expect("it is open")
     }
 
+    fn splice(&mut self, most: usize) -> io::Result<usize> {
+        let addr = self.addr.expect("it listens");
+        let _far = TcpStream::connect(addr)?;
+        let mut sink = self.take()?;
+        // Its events are not those that a script waits for.
+        self.kernel.assign(&sink, Owner::Idle(0));
+        let source = self.ours.as_mut().expect("it is open");
+        let count = self.kernel.splice(source, &mut sink, most)?;
+        send_on(&mut sink, count)
+    }
+
     fn peer(&mut self, step: Step, filled: usize) {
         let mut peer = self.peer.take().expect("it is still there");
         match step {
             Step::PeerSends(count) => peer.write_all(&vec![0; count]).expect("there is room"),
+            Step::PeerSendsUrgent => {
+                let sent = SockRef::from(&peer).send_out_of_band(b"!");
+                assert_eq!(sent.expect("there is room"), 1);
+            }
             Step::PeerTakesAll => peer.read_exact(&mut vec![0; filled]).expect("it comes"),
             Step::PeerShuts => peer
                 .shutdown(std::net::Shutdown::Write)
@@ -264,6 +304,19 @@ impl Ground for Fake {
         &mut self.ours
     }
 
+    fn splice(&mut self, most: usize) -> io::Result<usize> {
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_001));
+        self.world.borrow_mut().call(0, 0, from);
+        settle(&self.world);
+        let mut net = SimNet {
+            world: Rc::clone(&self.world),
+        };
+        let (mut sink, _) = net.accept(0)?;
+        net.assign(&sink, Owner::Idle(0));
+        let count = net.splice(&mut self.ours, &mut sink, most)?;
+        send_on(&mut sink, count)
+    }
+
     fn peer(&mut self, step: Step, filled: usize) {
         act(&self.world, self.peer, step, filled);
     }
@@ -273,7 +326,7 @@ impl Ground for Fake {
         let mut world = self.world.borrow_mut();
         loop {
             match world.harvest()? {
-                (Owner::Listener(_), _) => {}
+                (Owner::Listener(_) | Owner::Idle(_), _) => {}
                 (_, hint) => return Some(hint),
             }
         }
@@ -287,6 +340,7 @@ fn act(world: &RefCell<World>, peer: SockId, step: Step, filled: usize) {
         Step::PeerSends(count) => {
             assert_eq!(guard.write(peer, &vec![0; count]).ok(), Some(count));
         }
+        Step::PeerSendsUrgent => guard.mark(peer),
         Step::PeerTakesAll => {
             let mut left = filled;
             while left > 0 {
@@ -322,6 +376,7 @@ fn world() -> World {
         short_writes: 0,
         urgent: 0,
         tells: true,
+        pipes: 1,
         purges: false,
     };
     World::new(

@@ -33,9 +33,9 @@ use super::rng::Rng;
 use super::sock::{ECONNRESET, ENOTCONN, EPIPE, Home, Peer, Profile, Segment, Sock, SockId};
 use super::trace::Trace;
 
-/// Most bytes that the proxy may read from one socket in one tick: a turn of 64 KiB, the read that goes beyond it, and one
-/// whose bytes are thrown away with the request they belong to.
-const TICK_BYTES_MAX: usize = (64 + 2 * 128) * 1024;
+/// Most bytes that the proxy may take from one socket in one tick: a turn of 64 KiB, the splice that goes beyond it, and a
+/// read whose bytes are thrown away with the request they belong to.
+const TICK_BYTES_MAX: usize = (64 + 256 + 128) * 1024;
 
 /// Everything outside the proxy.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) socks: Vec<Sock>,
     pub(crate) descriptors: Descriptors,
+    /// Pipes in which something waits, and how often the proxy has spliced.
+    pub(crate) pipes_lent: usize,
+    pub(crate) splices: u64,
     pub(crate) doors: Doors,
     /// Scripts to be run.
     pub(crate) wakes: VecDeque<Peer>,
@@ -78,6 +81,8 @@ impl World {
             profile,
             socks: Vec::new(),
             descriptors,
+            pipes_lent: 0,
+            splices: 0,
             doors: Doors::default(),
             wakes: VecDeque::new(),
             losses: Vec::new(),
@@ -208,6 +213,37 @@ impl World {
             self.watch_window(writer);
         }
         Ok(count)
+    }
+
+    /// What a splice brings, into a pipe that has not always room for all of it. It stops before an urgent mark for good.
+    pub(crate) fn splice(&mut self, id: SockId, most: usize) -> io::Result<Vec<u8>> {
+        if self.pipes_lent == self.profile.pipes {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let sock = &mut self.socks[id.0];
+        if sock.mark == Some(0) && !sock.inbox.is_empty() {
+            sock.count_call(self.tick);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let room = if self.rng.chance(self.profile.short_writes) {
+            self.rng.between(1, most)
+        } else {
+            most
+        };
+        let mut bytes = vec![0; room];
+        let count = self.read(id, &mut bytes)?;
+        bytes.truncate(count);
+        self.pipes_lent += usize::from(count > 0);
+        self.splices += u64::from(count > 0);
+        Ok(bytes)
+    }
+
+    /// The next byte to this peer's other end is urgent.
+    pub(crate) fn mark(&mut self, id: SockId) {
+        let peer = self.socks[id.0].peer.expect("it is connected");
+        let sock = &mut self.socks[peer.0];
+        sock.mark = Some(sock.inbox.len());
+        self.raise(peer);
     }
 
     pub(crate) fn write(&mut self, id: SockId, bytes: &[u8]) -> io::Result<usize> {

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) cut_at: Option<Duration>,
     /// How many answers in a thousand come as slowly as they may.
     pub(crate) trickles: usize,
+    /// How many bodies in a thousand are about as large as they may be.
+    pub(crate) bulky: usize,
 }
 
 /// Size classes: window from and to, largest body, most clients, longest latency in microseconds.
@@ -108,6 +110,7 @@ impl Plan {
                 short_writes,
                 urgent,
                 tells: rng.chance(700),
+                pipes: rng.pick(&[0, 1, 64]),
                 purges: rng.chance(500),
             },
             clients: rng.between(1, clients_max),
@@ -138,7 +141,17 @@ impl Plan {
             cut_at,
             dead: None,
             trickles: rng.pick(&[0, 0, 0, 50]),
+            bulky: rng.pick(&[0, 0, 0, 500]),
             faults,
+        }
+    }
+
+    /// How long a body is.
+    pub(crate) fn body_bytes(&self, rng: &mut Rng) -> usize {
+        if rng.chance(self.bulky) {
+            rng.between(self.body_max / 2, self.body_max)
+        } else {
+            rng.scaled(0, self.body_max)
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     prepare: fn(&mut Plan),
 }
 
-pub(crate) static SCENES: [Scene; 19] = [
+pub(crate) static SCENES: [Scene; 20] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
@@ -172,7 +172,29 @@ pub(crate) static SCENES: [Scene; 19] = [
         ],
         prepare: |plan| {
             wide(plan);
-            (plan.clients, plan.requests_max) = (20, 8);
+            (plan.clients, plan.requests_max, plan.pipelines) = (20, 8, 800);
+            // A head and the wrong bytes behind it come at once.
+            (plan.profile.segment, plan.tick_max) = (16_000, Duration::from_millis(5));
+        },
+    },
+    Scene {
+        name: "bodies that are spliced and wait in pipes",
+        reaches: &["client-write-timeout", "response-truncated", "client-gone"],
+        runs: 6,
+        faults: &[
+            (Fault::SlowRead, 150),
+            (Fault::BodyCut, 150),
+            (Fault::Vanish, 150),
+        ],
+        prepare: |plan| {
+            plan.profile.window = (150_000, 400_000);
+            plan.profile.segment = 16_000;
+            plan.profile.pipes = plan.profile.pipes.max(1);
+            plan.profile.latency.1 = Duration::from_micros(200);
+            (plan.body_max, plan.bulky) = (900_000, 700);
+            (plan.clients, plan.requests_max, plan.pipelines) = (6, 4, 700);
+            (plan.batch_max, plan.tick_max) = (1024, Duration::from_millis(5));
+            (plan.expects, plan.early) = (0, 0);
         },
     },
     Scene {

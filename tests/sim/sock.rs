@@ -51,6 +51,8 @@ pub(crate) struct Profile {
     pub(crate) urgent: usize,
     /// Whether the proxy's kernel tells what a peer has acknowledged.
     pub(crate) tells: bool,
+    /// How many pipes the proxy's kernel gives at a time.
+    pub(crate) pipes: usize,
     /// Whether scripted peers lose what they have not read when a reset arrives.
     pub(crate) purges: bool,
 }

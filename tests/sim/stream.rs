@@ -22,6 +22,8 @@ pub(crate) struct SimStream {
     world: Rc<RefCell<World>>,
     sock: SockId,
     fd: usize,
+    /// What was spliced here and waits in a pipe.
+    pipe: Vec<u8>,
 }
 
 impl SimNet {
@@ -30,6 +32,7 @@ impl SimNet {
             world: Rc::clone(&self.world),
             sock,
             fd,
+            pipe: Vec::new(),
         }
     }
 }
@@ -45,6 +48,27 @@ impl Net for SimNet {
     fn connect(&mut self, addr: SocketAddr) -> io::Result<SimStream> {
         let (sock, fd) = self.world.borrow_mut().connect(addr)?;
         Ok(self.stream(sock, fd))
+    }
+
+    fn splice(
+        &mut self,
+        source: &mut SimStream,
+        sink: &mut SimStream,
+        most: usize,
+    ) -> io::Result<usize> {
+        assert!(most > 0, "a splice of nothing tells nothing");
+        assert!(
+            sink.pipe.is_empty(),
+            "only where nothing waits it is spliced to"
+        );
+        let mut world = self.world.borrow_mut();
+        let bytes = world.splice(source.sock, most)?;
+        world.note(
+            "proxy splices {} of sock {} to sock {}",
+            [bytes.len(), source.sock.0, sink.sock.0],
+        );
+        sink.pipe = bytes;
+        Ok(sink.pipe.len())
     }
 
     fn assign(&mut self, stream: &SimStream, owner: Owner) {
@@ -104,6 +128,17 @@ impl Stream for SimStream {
         self.write(&bytes)
     }
 
+    fn send_spliced(&mut self) -> io::Result<usize> {
+        let pipe = std::mem::take(&mut self.pipe);
+        let result = self.write(&pipe);
+        let sent = *result.as_ref().unwrap_or(&0);
+        self.pipe = pipe[sent..].to_vec();
+        if self.pipe.is_empty() {
+            self.world.borrow_mut().pipes_lent -= 1;
+        }
+        result
+    }
+
     fn connected(&mut self) -> io::Result<bool> {
         let mut world = self.world.borrow_mut();
         let sock = &mut world.socks[self.sock.0];
@@ -145,6 +180,7 @@ impl Drop for SimStream {
         // While a failed run unwinds, the world may be in the middle of something.
         if let Ok(mut world) = self.world.try_borrow_mut() {
             world.note("proxy closes sock {} (fd {})", [self.sock.0, self.fd, 0]);
+            world.pipes_lent -= usize::from(!self.pipe.is_empty());
             world.close(self.sock);
         }
     }

@@ -2,8 +2,8 @@
 //! come to the same, word for word.
 
 use super::grounds::Step::{
-    self, Check, Fill, PeerCloses, PeerResets, PeerSends, PeerShuts, PeerTakesAll, Read, Shut,
-    Told, Write,
+    self, Check, Fill, PeerCloses, PeerResets, PeerSends, PeerSendsUrgent, PeerShuts, PeerTakesAll,
+    Read, Shut, Splice, Told, Write,
 };
 use rondel::net::stream::Stream;
 
@@ -133,6 +133,63 @@ fn each_arrival_is_an_event_and_a_read_gives_all_that_is_there() {
             Read(9),
         ],
         &["2", "4", "would block"],
+    );
+}
+
+#[test]
+fn a_splice_gives_what_is_there_and_the_end_and_the_reset() {
+    check(
+        &[],
+        &[
+            Told("w"),
+            PeerSends(5),
+            Told("rw"),
+            Splice(2),
+            Splice(9),
+            Splice(9),
+            PeerSends(4),
+            PeerShuts,
+            Told("rwc"),
+            Splice(9),
+            Splice(9),
+            Splice(9),
+        ],
+        &["2", "3", "would block", "4", "0", "0"],
+    );
+    check(
+        &[],
+        &[
+            Told("w"),
+            PeerSends(5),
+            Told("rw"),
+            PeerResets,
+            Told("rwcd"),
+            Splice(2),
+            Splice(9),
+            Splice(9),
+            Splice(9),
+        ],
+        &["2", "3", "errno 104", "0"],
+    );
+}
+
+#[test]
+fn an_urgent_byte_stops_a_splice_for_good_and_a_read_once() {
+    check(
+        &[],
+        &[
+            Told("w"),
+            PeerSends(3),
+            PeerSendsUrgent,
+            PeerSends(2),
+            Told("rw"),
+            Splice(9),
+            Splice(9),
+            Splice(9),
+            Read(9),
+            Splice(9),
+        ],
+        &["3", "would block", "would block", "2", "would block"],
     );
 }
 
