@@ -1,8 +1,8 @@
 //! A backend for the benchmarks: one thread, no allocation per request, as little of HTTP as they need.
 //!
 //! `backend ADDR...` listens on each address and prints where. `GET /b/N` is answered with N bytes, `/c/N` with N bytes in
-//! chunks of 8 KiB, anything else with 1 KiB; bodies of requests are thrown away, `Upgrade` gets a 101 and an echo. With
-//! no address (as under `cargo bench`) it ends at once.
+//! chunks of 8 KiB, anything else with 1 KiB; bodies of requests are thrown away, `Upgrade` gets a 101 and an echo of the
+//! bytes behind it. With no address (as under `cargo bench`) it ends at once.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
@@ -79,6 +79,7 @@ fn accept(
             input: Vec::new(),
             head: Vec::new(),
             body_in: BodyIn::None,
+            upgrade: None,
             output: Vec::new(),
             written: 0,
             fill_left: 0,
@@ -105,6 +106,8 @@ struct Link {
     /// The head of the request whose body comes in, in lower case.
     head: Vec<u8>,
     body_in: BodyIn,
+    /// The answer to a request for an upgrade.
+    upgrade: Option<String>,
     /// Bytes to be written, so many of which are.
     output: Vec<u8>,
     written: usize,
@@ -170,6 +173,9 @@ impl Link {
                 };
                 self.head.extend_from_slice(&rest[..end + 4]);
                 self.head.make_ascii_lowercase();
+                if memchr::memmem::find(&self.head, b"\r\nupgrade:").is_some() {
+                    self.upgrade = Some(switching(&self.head, &rest[..end + 4]));
+                }
                 at += end + 4;
                 self.expect_body();
             }
@@ -221,10 +227,8 @@ impl Link {
 
     /// Answers a request, its head in lower case.
     fn answer(&mut self, head: &[u8]) {
-        if memchr::memmem::find(head, b"\r\nupgrade:").is_some() {
-            self.output.extend_from_slice(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
-            );
+        if let Some(switching) = self.upgrade.take() {
+            self.output.extend_from_slice(switching.as_bytes());
             self.echoes = true;
             return;
         }
@@ -291,4 +295,86 @@ fn value(head: &[u8], name: &[u8]) -> Option<usize> {
     let rest = head[at..].trim_ascii_start();
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+}
+
+/// The answer to a request for an upgrade; `lower` is its head in lower case. A WebSocket's key is answered as RFC 6455
+/// §4.2.2 has it, for a proxy may look.
+fn switching(lower: &[u8], head: &[u8]) -> String {
+    let name = b"\r\nsec-websocket-key:";
+    let Some(at) = memchr::memmem::find(lower, name) else {
+        return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+            .into();
+    };
+    let rest = head[at + name.len()..].trim_ascii_start();
+    let key = rest.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let digest = sha1(&[key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        base64(&digest)
+    )
+}
+
+/// RFC 3174.
+fn sha1(message: &[u8]) -> [u8; 20] {
+    let mut padded = message.to_vec();
+    padded.push(0x80);
+    padded.resize((message.len() + 9).next_multiple_of(64) - 8, 0);
+    padded.extend_from_slice(&(message.len() as u64 * 8).to_be_bytes());
+    let mut sum: [u32; 5] = [
+        0x6745_2301,
+        0xefcd_ab89,
+        0x98ba_dcfe,
+        0x1032_5476,
+        0xc3d2_e1f0,
+    ];
+    for block in padded.chunks_exact(64) {
+        let mut words = [0; 80];
+        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
+            *word = u32::from_be_bytes(bytes.try_into().expect("four bytes"));
+        }
+        for nth in 16..80 {
+            let mixed = words[nth - 3] ^ words[nth - 8] ^ words[nth - 14] ^ words[nth - 16];
+            words[nth] = mixed.rotate_left(1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = sum;
+        for (nth, word) in words.into_iter().enumerate() {
+            let (mixed, constant) = match nth {
+                0..20 => (b & c | !b & d, 0x5a82_7999),
+                20..40 => (b ^ c ^ d, 0x6ed9_eba1),
+                40..60 => (b & c | b & d | c & d, 0x8f1b_bcdc),
+                _ => (b ^ c ^ d, 0xca62_c1d6_u32),
+            };
+            let next = [mixed, e, constant, word]
+                .into_iter()
+                .fold(a.rotate_left(5), u32::wrapping_add);
+            (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
+        }
+        for (sum, word) in sum.iter_mut().zip([a, b, c, d, e]) {
+            *sum = sum.wrapping_add(word);
+        }
+    }
+    let mut digest = [0; 20];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(sum) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}
+
+/// RFC 4648 §4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let value = (0..3).fold(0, |sum, nth| {
+            sum << 8 | usize::from(group.get(nth).copied().unwrap_or(0))
+        });
+        for nth in 0..4 {
+            text.push(if nth <= group.len() {
+                char::from(DIGITS[value >> (18 - 6 * nth) & 63])
+            } else {
+                '='
+            });
+        }
+    }
+    text
 }
