@@ -78,7 +78,6 @@ impl<S: Stream> Session<S> {
             keep,
         };
         reply::write(&reply, self.client.compose(&mut cx.buffers));
-        self.rate_check = None;
         self.wait_for(Timer::ClientWrite, true, cx);
         Step::Moved(Phase::Reply(if keep {
             Next::Request
@@ -104,7 +103,6 @@ impl<S: Stream> Session<S> {
         if self.client.shut_write().is_err() {
             return Step::Moved(Phase::Closed);
         }
-        self.rate_check = None;
         self.wait_for(Timer::Linger, true, cx);
         Step::Moved(Phase::Linger(LINGER_BYTES_MAX))
     }

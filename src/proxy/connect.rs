@@ -12,17 +12,25 @@ use crate::http::Request;
 use crate::net::conn::Conn;
 use crate::net::stream::{Net, Owner, Stream, is_exhausted};
 
-use super::exchange::{Exchange, Upload};
+use super::exchange::{Exchange, Kept, Upload};
 use super::failure::{Consequence, Failure, Retry};
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
 
-/// A connection attempt.
+/// A connection attempt: an exchange that begins once its upstream is connected.
 #[derive(Debug)]
-pub(super) struct Connect<S> {
-    pub(super) upstream: Conn<S>,
-    attempt: Attempt,
+pub(super) struct Connect<S>(Box<Exchange<S>>);
+
+impl<S: Stream> Connect<S> {
+    pub(super) fn upstream(&mut self) -> &mut Conn<S> {
+        &mut self.0.upstream
+    }
+
+    /// Storage in use, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.0.upstream.held()
+    }
 }
 
 /// A request on its way to some backend, over all its tries.
@@ -77,24 +85,28 @@ impl<S: Stream> Session<S> {
             tried: Vec::new(),
         };
         if !pick.trial
-            && let Some(upstream) = cx.idle.take(pick.id)
+            && let Some(kept) = cx.idle.take(pick.id)
         {
-            return Step::Moved(self.reuse(upstream, attempt, head, cx));
+            return Step::Moved(self.reuse(kept, attempt, head, cx));
         }
         self.reach(attempt, head, cx)
     }
 
     fn reuse<N: Net<Stream = S>>(
         &mut self,
-        mut upstream: Conn<S>,
-        mut attempt: Attempt,
+        kept: Kept<S>,
+        attempt: Attempt,
         head: Vec<u8>,
         cx: &mut Shared<N>,
     ) -> Phase<S> {
+        let mut exchange = kept.begin(attempt);
+        let Exchange {
+            upstream, attempt, ..
+        } = &mut *exchange;
         cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
         upstream.load(head);
         attempt.reused = true;
-        Phase::Exchange(Exchange::new(upstream, attempt))
+        Phase::Exchange(exchange)
     }
 
     /// Makes a connection for a try, to the first address that lets us begin one.
@@ -116,7 +128,8 @@ impl<S: Stream> Session<S> {
                     cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
                     upstream.load(head);
                     self.wait_for(Timer::Connect, true, cx);
-                    return Step::Moved(Phase::Connect(Connect { upstream, attempt }));
+                    let exchange = Box::new(Exchange::new(upstream, attempt));
+                    return Step::Moved(Phase::Connect(Connect(exchange)));
                 }
                 Some(Err(error)) if is_exhausted(&error) => {
                     if cx.idle.drop_one() {
@@ -144,15 +157,16 @@ impl<S: Stream> Session<S> {
             self.note(cx.meet(Failure::ClientGone).reason);
             return Step::Moved(Phase::Closed);
         }
-        match connect.upstream.connected() {
+        match connect.upstream().connected() {
             // Nobody has asked it yet: what it says is nobody's answer.
-            Ok(true) if connect.upstream.has_spoken() => {
+            Ok(true) if connect.upstream().has_spoken() => {
                 self.connect_failed(connect, Failure::UpstreamSpokeFirst, cx)
             }
             Ok(true) => {
-                let Connect { upstream, attempt } = connect;
+                let Connect(exchange) = connect;
+                let attempt = &exchange.attempt;
                 cx.balance.reached(attempt.pick.id, attempt.addrs_failed);
-                Step::Moved(Phase::Exchange(Exchange::new(upstream, attempt)))
+                Step::Moved(Phase::Exchange(exchange))
             }
             Ok(false) => Step::Stuck(Phase::Connect(connect)),
             Err(error) => self.connect_failed(connect, connect_failure(&error), cx),
@@ -162,14 +176,12 @@ impl<S: Stream> Session<S> {
     /// A connection attempt came to nothing: nothing of the request has reached anyone, so it goes elsewhere.
     pub(super) fn connect_failed<N: Net<Stream = S>>(
         &mut self,
-        mut connect: Connect<S>,
+        connect: Connect<S>,
         failure: Failure,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let consequence = cx.meet(failure);
-        let head = connect.upstream.unload();
-        let mut attempt = connect.attempt;
-        drop(connect.upstream);
+        let (mut attempt, head) = connect.0.give_up();
         if attempt.turn_to_next(consequence, cx) {
             self.reach(attempt, head, cx)
         } else {

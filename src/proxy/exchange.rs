@@ -35,6 +35,10 @@ pub(super) struct Exchange<S> {
     pub(super) pace: Pace,
 }
 
+/// An upstream that is kept, in the storage of the exchange that is over. The next one is begun there.
+#[derive(Debug)]
+pub(super) struct Kept<S>(Box<Exchange<S>>);
+
 /// How much of the request has come in.
 #[derive(Debug)]
 pub(super) enum Upload {
@@ -110,6 +114,37 @@ impl<S> Exchange<S> {
     }
 }
 
+impl<S: Stream> Kept<S> {
+    pub(super) fn upstream(&self) -> &Conn<S> {
+        &self.0.upstream
+    }
+
+    pub(super) fn upstream_mut(&mut self) -> &mut Conn<S> {
+        &mut self.0.upstream
+    }
+
+    /// The next request: nothing of the last one stays but the connection.
+    pub(super) fn begin(self, next: Attempt) -> Box<Exchange<S>> {
+        let Self(mut exchange) = self;
+        let Exchange {
+            upstream: _,
+            attempt,
+            download,
+            cut,
+            body_begun,
+            interims,
+            answered,
+            pace,
+        } = &mut *exchange;
+        *attempt = next;
+        *download = Download::Head;
+        *cut = None;
+        (*body_begun, *interims, *answered) = (false, 0, false);
+        *pace = Pace::default();
+        exchange
+    }
+}
+
 impl<S: Stream> Exchange<S> {
     /// What the exchange waits for. Whose turn it is decides who is to blame when nothing comes.
     fn awaits(&self, client: &Conn<S>) -> Timer {
@@ -154,6 +189,12 @@ impl<S: Stream> Exchange<S> {
         }
     }
 
+    /// Closes the upstream; what was asked of it may go elsewhere.
+    pub(super) fn give_up(mut self) -> (Attempt, Vec<u8>) {
+        let head = self.upstream.unload();
+        (self.attempt, head)
+    }
+
     /// What it means that the upstream is gone before the response head was complete.
     pub(super) fn upstream_gone(&self) -> Failure {
         match self.attempt.upload {
@@ -168,7 +209,7 @@ impl<S: Stream> Session<S> {
     /// [`Phase::Exchange`]: bytes flow both ways.
     pub(super) fn exchange<N: Net<Stream = S>>(
         &mut self,
-        mut exchange: Exchange<S>,
+        mut exchange: Box<Exchange<S>>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let (up, down) = (exchange.upstream.taken(), self.client.taken());
@@ -267,7 +308,7 @@ impl<S: Stream> Session<S> {
     /// What follows from both flows.
     fn join<N: Net<Stream = S>>(
         &mut self,
-        mut exchange: Exchange<S>,
+        mut exchange: Box<Exchange<S>>,
         moved: Moved,
         cx: &mut Shared<N>,
     ) -> Step<S> {
@@ -275,11 +316,11 @@ impl<S: Stream> Session<S> {
             _ if self.client.is_blocked() => {}
             (Download::Switched, _) => {
                 cx.praise(exchange.attempt.pick);
-                self.rate_check = None;
                 self.wait_for(Timer::Tunnel, true, cx);
-                return Step::Moved(Phase::Tunnel(Tunnel::new(exchange.upstream)));
+                let tunnel = Tunnel::new(exchange.upstream);
+                return Step::Moved(Phase::Tunnel(Box::new(tunnel)));
             }
-            (&Download::Done(response), true) => return self.finish(exchange, &response, cx),
+            (&Download::Done(response), true) => return self.finish(exchange, response, cx),
             // The response is out and the request never came in whole: both connections end here.
             (Download::Done(_), false) => {
                 cx.praise(exchange.attempt.pick);
@@ -301,25 +342,28 @@ impl<S: Stream> Session<S> {
     /// Request and response went through whole.
     fn finish<N: Net<Stream = S>>(
         &mut self,
-        mut exchange: Exchange<S>,
-        response: &Response,
+        mut exchange: Box<Exchange<S>>,
+        response: Response,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         self.note("done");
         cx.praise(exchange.attempt.pick);
         exchange.upstream.release(&mut cx.buffers);
+        let (backend, keep_alive) = (
+            exchange.attempt.pick.id,
+            exchange.attempt.request.keep_alive,
+        );
         if response.keep_upstream && !cx.draining && !exchange.upstream.has_spoken() {
             cx.net
                 .assign(exchange.upstream.stream(), Owner::Idle(cx.idle.key_next()));
-            cx.idle
-                .put(exchange.upstream, exchange.attempt.pick.id, cx.now.instant);
+            cx.idle.put(Kept(exchange), backend, cx.now.instant);
         }
         if response.keep_client {
             return self.await_request(cx);
         }
         // A client that asked for the close has promised to send nothing more that could reset our last bytes away
         // (RFC 9112 §9.6); to wait for it all the same would cost each such connection two system calls.
-        let asked_for = !exchange.attempt.request.keep_alive && !self.client.may_have_input();
+        let asked_for = !keep_alive && !self.client.may_have_input();
         if asked_for {
             Step::Moved(Phase::Closed)
         } else {
@@ -330,7 +374,7 @@ impl<S: Stream> Session<S> {
     /// The exchange cannot go on: once more, or our reply, or, where a response has begun, the end.
     pub(super) fn exchange_failed<N: Net<Stream = S>>(
         &mut self,
-        mut exchange: Exchange<S>,
+        mut exchange: Box<Exchange<S>>,
         failure: Failure,
         cx: &mut Shared<N>,
     ) -> Step<S> {
@@ -360,13 +404,7 @@ impl<S: Stream> Session<S> {
         }
         exchange.forsake();
         let may_repeat = consequence.retry == Retry::Again && exchange.may_repeat();
-        let head = exchange.upstream.unload();
-        let Exchange {
-            upstream,
-            mut attempt,
-            ..
-        } = exchange;
-        drop(upstream);
+        let (mut attempt, head) = exchange.give_up();
         if may_repeat && attempt.begin_again(cx) {
             self.note("again");
             return self.reach(attempt, head, cx);

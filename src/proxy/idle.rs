@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::balance::BackendId;
-use crate::net::conn::Conn;
 use crate::net::stream::{Readiness, Stream};
+
+use super::exchange::Kept;
 
 /// One idle upstream, linked to its neighbours.
 #[derive(Debug)]
 struct Upstream<S> {
-    conn: Conn<S>,
+    kept: Kept<S>,
     backend: BackendId,
     since: Instant,
     newer: Option<usize>,
@@ -61,7 +62,7 @@ impl<S: Stream> Idle<S> {
     }
 
     /// Keeps a silent upstream; where there are too many, the oldest of its backend goes.
-    pub(crate) fn put(&mut self, conn: Conn<S>, backend: BackendId, now: Instant) {
+    pub(crate) fn put(&mut self, kept: Kept<S>, backend: BackendId, now: Instant) {
         if self.per_backend_max == 0 {
             return;
         }
@@ -71,7 +72,7 @@ impl<S: Stream> Idle<S> {
         }
         let older = self.lists[at].newest;
         let key = self.upstreams.insert(Upstream {
-            conn,
+            kept,
             backend,
             since: now,
             newer: None,
@@ -92,16 +93,16 @@ impl<S: Stream> Idle<S> {
     }
 
     /// The newest idle upstream of a backend.
-    pub(crate) fn take(&mut self, backend: BackendId) -> Option<Conn<S>> {
+    pub(crate) fn take(&mut self, backend: BackendId) -> Option<Kept<S>> {
         let newest = self.lists.get(backend.index())?.newest?;
         let upstream = self.remove(newest);
-        (upstream.backend == backend).then_some(upstream.conn)
+        (upstream.backend == backend).then_some(upstream.kept)
     }
 
     /// An event was told of an idle upstream. Sets flags, nothing else.
     pub(crate) fn notify(&mut self, key: usize, hint: Readiness) {
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.conn.hint(hint);
+            upstream.kept.upstream_mut().hint(hint);
             if hint.readable || hint.read_closed || hint.dead {
                 self.suspects.push(key);
             }
@@ -114,7 +115,7 @@ impl<S: Stream> Idle<S> {
             if self
                 .upstreams
                 .get_mut(key)
-                .is_some_and(|upstream| upstream.conn.has_spoken())
+                .is_some_and(|upstream| upstream.kept.upstream_mut().has_spoken())
             {
                 self.remove(key);
             }
@@ -169,7 +170,9 @@ impl<S: Stream> Idle<S> {
     /// Storage in use, in bytes.
     pub(crate) fn held(&self) -> usize {
         let upstreams = self.upstreams.iter();
-        upstreams.map(|(_, upstream)| upstream.conn.held()).sum()
+        upstreams
+            .map(|(_, upstream)| upstream.kept.upstream().held())
+            .sum()
     }
 
     fn remove(&mut self, key: usize) -> Upstream<S> {

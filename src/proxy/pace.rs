@@ -4,11 +4,12 @@
 //! long as it likes. A window begins with the first byte that moves: silence is the body timer's business. One slow
 //! window is forgiven, for a client may pause; two without a good one between are not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::net::stream::{Net, Stream};
 
 use super::exchange::Exchange;
+use super::progress::Acknowledged;
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -25,6 +26,17 @@ pub(super) struct Pace {
     pub(super) bytes: u64,
     /// Slow windows since the last good one.
     slow: u8,
+    /// When the window is over, while it is the client that is waited for.
+    pub(super) check: Option<Instant>,
+    /// What the client had acknowledged when its rate was last found low.
+    pub(super) acknowledged: Option<Acknowledged>,
+}
+
+impl Pace {
+    /// When the exchange must be looked at, if its deadline is this.
+    pub(super) fn due(&self, deadline: Instant) -> Instant {
+        self.check.map_or(deadline, |check| check.min(deadline))
+    }
 }
 
 impl<S: Stream> Session<S> {
@@ -38,13 +50,11 @@ impl<S: Stream> Session<S> {
     ) {
         let watched = timer.slow_failure().is_some() && cx.limits.body_rate_min > 0;
         if !watched || self.timer() != timer {
-            self.rate_check = None;
-            self.acknowledged = None;
             *pace = Pace::default();
-        } else if self.rate_check.is_some() {
+        } else if pace.check.is_some() {
             pace.bytes += moved;
         } else if moved > 0 {
-            self.rate_check = Some(cx.now.instant + RATE_WINDOW);
+            pace.check = Some(cx.now.instant + RATE_WINDOW);
             pace.bytes = moved;
         }
     }
@@ -52,7 +62,7 @@ impl<S: Stream> Session<S> {
     /// The window is over.
     pub(super) fn judge_pace<N: Net<Stream = S>>(
         &mut self,
-        mut exchange: Exchange<S>,
+        mut exchange: Box<Exchange<S>>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let least = cx
@@ -60,11 +70,11 @@ impl<S: Stream> Session<S> {
             .body_rate_min
             .saturating_mul(RATE_WINDOW.as_secs());
         let pace = &mut exchange.pace;
-        self.rate_check = None;
+        pace.check = None;
         if pace.bytes >= least {
-            self.acknowledged = None;
+            pace.acknowledged = None;
             pace.slow = 0;
-        } else if self.keeps_pace(cx) {
+        } else if self.keeps_pace(&mut pace.acknowledged, cx) {
             pace.slow = 0;
         } else {
             pace.slow += 1;

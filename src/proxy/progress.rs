@@ -61,21 +61,26 @@ impl<S: Stream> Session<S> {
         let watched = self.timer() == Timer::ClientWrite && cx.limits.body_rate_min > 0;
         if let Phase::Exchange(exchange) = &mut self.phase
             && watched
-            && self.rate_check.is_none()
+            && exchange.pace.check.is_none()
         {
-            self.rate_check = Some(cx.now.instant + RATE_WINDOW);
-            exchange.pace.bytes = 0;
-            self.acknowledged = self.acknowledged.or(acknowledged);
+            let pace = &mut exchange.pace;
+            pace.check = Some(cx.now.instant + RATE_WINDOW);
+            pace.bytes = 0;
+            pace.acknowledged = pace.acknowledged.or(acknowledged);
         }
     }
 
     /// Whether a client that took little in a window has acknowledged enough since the last one.
-    pub(super) fn keeps_pace<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) -> bool {
+    pub(super) fn keeps_pace<N: Net<Stream = S>>(
+        &self,
+        last: &mut Option<Acknowledged>,
+        cx: &Shared<N>,
+    ) -> bool {
         if self.timer() != Timer::ClientWrite {
             return false;
         }
         let now = Acknowledged::now(self.client.acknowledged(), cx);
-        let before = std::mem::replace(&mut self.acknowledged, now);
+        let before = std::mem::replace(last, now);
         matches!((before, now), (Some(before), Some(now)) if now.keeps(before, cx.limits.body_rate_min))
     }
 }

@@ -13,6 +13,10 @@
 //! Each phase has one function that takes it by value and returns the next. What a phase owned and did not hand on is
 //! dropped, and its socket closes: there is no clean-up path to forget.
 //!
+//! What only a session with an upstream needs is not in the session but in a box, which the phases hand on: a client that
+//! waits is small, and no step of a busy one moves more than a pointer. An upstream that is kept stays in its box, ready for
+//! the next exchange, so that a request on a kept upstream allocates nothing.
+//!
 //! This file holds the turn, the deadline, and the first phase: waiting for a request. Where it goes from there stands in
 //! `connect.rs` (a backend for it), `exchange.rs`, `tunnel.rs` and `answer.rs` (replies of our own, lingering).
 
@@ -31,7 +35,7 @@ use super::answer::Next;
 use super::connect::Connect;
 use super::exchange::Exchange;
 use super::failure::Failure;
-use super::progress::{Acknowledged, FIRST_LOOK, Look};
+use super::progress::{FIRST_LOOK, Look};
 use super::shared::Shared;
 use super::timers::Timer;
 use super::tunnel::Tunnel;
@@ -55,10 +59,6 @@ pub(crate) struct Session<S> {
     pub(super) deadline: Instant,
     /// The last look at the peer in this wait.
     pub(super) look: Option<Look>,
-    /// When the client's rate is judged next, while it is the client that is waited for.
-    pub(super) rate_check: Option<Instant>,
-    /// What the client had acknowledged when its rate was last found low.
-    pub(super) acknowledged: Option<Acknowledged>,
     /// When the proxy is reminded of this session.
     pub(super) reminder: Instant,
     /// Whether the session waits for its turn.
@@ -75,9 +75,9 @@ pub(super) enum Phase<S> {
     /// A connection attempt is under way; the rewritten head already waits.
     Connect(Connect<S>),
     /// Bytes flow both ways.
-    Exchange(Exchange<S>),
+    Exchange(Box<Exchange<S>>),
     /// After 101 both sides are opaque.
-    Tunnel(Tunnel<S>),
+    Tunnel(Box<Tunnel<S>>),
     /// A reply of our own is on its way out.
     Reply(Next),
     /// Our sending side is shut; what the client still sends is thrown away, so many bytes at most.
@@ -158,8 +158,6 @@ impl<S: Stream> Session<S> {
             timer: Timer::ClientIdle,
             deadline,
             look: None,
-            rate_check: None,
-            acknowledged: None,
             reminder: deadline,
             queued: false,
             held: 0,
@@ -168,8 +166,15 @@ impl<S: Stream> Session<S> {
 
     /// When the session must be looked at even if nothing happens.
     pub(super) fn due(&self) -> Instant {
-        self.rate_check
-            .map_or(self.deadline, |check| check.min(self.deadline))
+        match &self.phase {
+            Phase::Exchange(exchange) => exchange.pace.due(self.deadline),
+            Phase::Request
+            | Phase::Connect(_)
+            | Phase::Tunnel(_)
+            | Phase::Reply(_)
+            | Phase::Linger(_)
+            | Phase::Closed => self.deadline,
+        }
     }
 
     /// An event came for the client's socket.
@@ -180,7 +185,7 @@ impl<S: Stream> Session<S> {
     /// An event came for the upstream's socket.
     pub(super) fn hint_upstream(&mut self, hint: Readiness) {
         match &mut self.phase {
-            Phase::Connect(connect) => connect.upstream.hint(hint),
+            Phase::Connect(connect) => connect.upstream().hint(hint),
             Phase::Exchange(exchange) => exchange.upstream.hint(hint),
             Phase::Tunnel(tunnel) => tunnel.upstream.hint(hint),
             Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => {}
@@ -226,10 +231,7 @@ impl<S: Stream> Session<S> {
         };
         let step = match (mem::replace(&mut self.phase, Phase::Closed), failure) {
             (Phase::Exchange(exchange), None) => self.judge_pace(exchange, cx),
-            (phase, None) => {
-                self.rate_check = None;
-                Step::Stuck(phase)
-            }
+            (phase, None) => Step::Stuck(phase),
             (Phase::Exchange(exchange), Some(failure)) => {
                 self.exchange_failed(exchange, failure, cx)
             }
@@ -283,8 +285,8 @@ impl<S: Stream> Session<S> {
                 self.abort(&mut exchange);
                 true
             }
-            Phase::Tunnel(tunnel) => {
-                self.break_off(tunnel);
+            Phase::Tunnel(mut tunnel) => {
+                self.break_off(&mut tunnel);
                 true
             }
             Phase::Connect(_) | Phase::Reply(_) => true,
@@ -327,7 +329,7 @@ impl<S: Stream> Session<S> {
     /// Storage in use, in bytes.
     pub(super) fn storage(&self) -> usize {
         let upstream = match &self.phase {
-            Phase::Connect(connect) => connect.upstream.held(),
+            Phase::Connect(connect) => connect.held(),
             Phase::Exchange(exchange) => exchange.upstream.held(),
             Phase::Tunnel(tunnel) => tunnel.upstream.held(),
             Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => 0,
@@ -352,7 +354,6 @@ impl<S: Stream> Session<S> {
 
     /// The next request may come.
     pub(super) fn await_request<N: Net>(&mut self, cx: &Shared<N>) -> Step<S> {
-        self.rate_check = None;
         self.wait_for(Timer::ClientIdle, true, cx);
         if cx.draining {
             self.deadline = self.deadline.min(cx.now.instant + DRAIN_GRACE);

@@ -49,13 +49,13 @@ impl<S: Stream> Session<S> {
     /// [`Phase::Tunnel`]: both directions, as far as they go.
     pub(super) fn tunnel<N: Net<Stream = S>>(
         &mut self,
-        mut tunnel: Tunnel<S>,
+        mut tunnel: Box<Tunnel<S>>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let before = self.client.taken() + tunnel.upstream.taken();
         let Ok(()) = self.tunnel_both(&mut tunnel, cx) else {
             self.note(cx.meet(Failure::TunnelBroken).reason);
-            self.break_off(tunnel);
+            self.break_off(&mut tunnel);
             return Step::Moved(Phase::Closed);
         };
         if (tunnel.up, tunnel.down) == (Direction::Shut, Direction::Shut) {
@@ -91,7 +91,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Ends a tunnel in its midst: neither side gets to take that for the other's end.
-    pub(super) fn break_off(&mut self, mut tunnel: Tunnel<S>) {
+    pub(super) fn break_off(&mut self, tunnel: &mut Tunnel<S>) {
         self.client.reset_on_close();
         tunnel.upstream.reset_on_close();
     }
