@@ -201,7 +201,7 @@ impl<N: Net> Proxy<N> {
         self.drain_deadline = Some(now.instant + self.shared.timeouts.drain);
         for (key, session) in &mut self.sessions {
             session.drain(&self.shared);
-            session.reminder = self.timers.update(session.reminder, session.due(), key);
+            self.timers.hasten(key, session.due());
             enqueue(&mut self.ready, session);
         }
     }
@@ -270,7 +270,7 @@ impl<N: Net> Proxy<N> {
         match turn {
             Turn::Over => {
                 self.held -= session.held;
-                self.timers.remove(session.reminder, key);
+                self.timers.remove(key);
                 self.sessions.remove(key);
                 // A descriptor is free again.
                 self.accepting.paused_until = None;
@@ -279,7 +279,7 @@ impl<N: Net> Proxy<N> {
             Turn::Again => enqueue(&mut self.ready, session),
             Turn::Rest => {}
         }
-        session.reminder = self.timers.update(session.reminder, session.due(), key);
+        self.timers.hasten(key, session.due());
     }
 
     /// Looks at every session whose reminder has come, once.
@@ -290,11 +290,9 @@ impl<N: Net> Proxy<N> {
             self.cut_short();
         }
         while let Some(key) = self.timers.first_due(now) {
-            let session = &mut self.sessions[key];
-            if session.due() > now {
-                self.timers.remove(session.reminder, key);
-                session.reminder = session.due();
-                self.timers.insert(session.reminder, key);
+            let due = self.sessions[key].due();
+            if due > now {
+                self.timers.renew(key, due);
             } else {
                 self.run(key, Session::expire);
             }

@@ -59,8 +59,6 @@ pub(crate) struct Session<S> {
     pub(super) deadline: Instant,
     /// The last look at the peer in this wait.
     pub(super) look: Option<Look>,
-    /// When the proxy is reminded of this session.
-    pub(super) reminder: Instant,
     /// Whether the session waits for its turn.
     pub(super) queued: bool,
     /// Storage in use after the last turn, in bytes.
@@ -158,7 +156,6 @@ impl<S: Stream> Session<S> {
             timer: Timer::ClientIdle,
             deadline,
             look: None,
-            reminder: deadline,
             queued: false,
             held: 0,
         }

@@ -1,60 +1,136 @@
 //! What a session's deadline is for, and one reminder per session.
 //!
 //! A session's deadline moves later far more often than it comes: then its reminder is left alone, comes up early and is
-//! renewed. Only a deadline that moves earlier replaces it. Architecture invariant: as many reminders as sessions.
+//! renewed. Only a deadline that moves earlier moves the reminder. Architecture invariant: as many reminders as sessions.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::config::Timeouts;
 
 use super::failure::Failure;
 
-/// The reminders of all sessions, in order of time.
+/// The place of a session that has no reminder.
+const NOWHERE: u32 = u32::MAX;
+
+/// The reminders of all sessions: a heap, whose first is the next to come. A new reminder mostly comes last, and is put
+/// there in a few steps.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    reminders: BTreeSet<(Instant, usize)>,
+    /// None comes before the one in front of it, which is at half its place.
+    heap: Vec<Reminder>,
+    /// By key: where in the heap the session's reminder is.
+    places: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reminder {
+    at: Instant,
+    key: u32,
 }
 
 impl Timers {
     /// Reminds of a new session.
     pub(crate) fn insert(&mut self, at: Instant, key: usize) {
-        let new = self.reminders.insert((at, key));
-        assert!(new, "a session has one reminder");
+        if self.places.len() <= key {
+            self.places.resize(key + 1, NOWHERE);
+        }
+        assert!(self.places[key] == NOWHERE, "a session has one reminder");
+        let key = u32::try_from(key).expect("there are no more sessions than descriptors");
+        self.heap.push(Reminder { at, key });
+        self.rise(self.heap.len() - 1);
     }
 
-    /// The deadline of a session whose reminder is at `reminder` is now `deadline`; gives the reminder's time.
-    pub(crate) fn update(&mut self, reminder: Instant, deadline: Instant, key: usize) -> Instant {
-        if deadline >= reminder {
-            return reminder;
+    /// The session's deadline is now `deadline`. If that is before its reminder, the reminder comes earlier too.
+    pub(crate) fn hasten(&mut self, key: usize, deadline: Instant) {
+        let place = self.place(key);
+        if deadline < self.heap[place].at {
+            self.heap[place].at = deadline;
+            self.rise(place);
         }
-        self.remove(reminder, key);
-        self.insert(deadline, key);
-        deadline
+    }
+
+    /// A reminder came too early: the session's deadline is later.
+    pub(crate) fn renew(&mut self, key: usize, deadline: Instant) {
+        let place = self.place(key);
+        self.heap[place].at = deadline;
+        self.sink(place);
     }
 
     /// The session is gone.
-    pub(crate) fn remove(&mut self, reminder: Instant, key: usize) {
-        let there = self.reminders.remove(&(reminder, key));
-        assert!(there, "a session has its reminder");
+    pub(crate) fn remove(&mut self, key: usize) {
+        let place = self.place(key);
+        self.places[key] = NOWHERE;
+        self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            // What was last comes from another branch: it may belong further to either end.
+            let place = self.rise(place);
+            self.sink(place);
+        }
     }
 
     /// The first session whose reminder has come. It must be [`removed`](Self::remove) or renewed by the caller.
     pub(crate) fn first_due(&self, now: Instant) -> Option<usize> {
-        self.reminders
+        self.heap
             .first()
-            .filter(|(at, _)| *at <= now)
-            .map(|&(_, key)| key)
+            .filter(|reminder| reminder.at <= now)
+            .map(|reminder| reminder.key as usize)
     }
 
     /// When the next reminder comes.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.reminders.first().map(|&(at, _)| at)
+        self.heap.first().map(|reminder| reminder.at)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.reminders.len()
+        self.heap.len()
+    }
+
+    fn place(&self, key: usize) -> usize {
+        let place = self.places[key];
+        assert!(place != NOWHERE, "a session has its reminder");
+        place as usize
+    }
+
+    /// Moves the reminder at `place` to the front as far as it belongs there; says where it is then.
+    fn rise(&mut self, mut place: usize) -> usize {
+        let reminder = self.heap[place];
+        while place > 0 {
+            let before = (place - 1) / 2;
+            if self.heap[before].at <= reminder.at {
+                break;
+            }
+            self.put(place, self.heap[before]);
+            place = before;
+        }
+        self.put(place, reminder);
+        place
+    }
+
+    /// Moves the reminder at `place` to the end as far as it belongs there.
+    fn sink(&mut self, mut place: usize) {
+        let reminder = self.heap[place];
+        loop {
+            let mut behind = 2 * place + 1;
+            if behind >= self.heap.len() {
+                break;
+            }
+            if behind + 1 < self.heap.len() && self.heap[behind + 1].at < self.heap[behind].at {
+                behind += 1;
+            }
+            if reminder.at <= self.heap[behind].at {
+                break;
+            }
+            self.put(place, self.heap[behind]);
+            place = behind;
+        }
+        self.put(place, reminder);
+    }
+
+    fn put(&mut self, place: usize, reminder: Reminder) {
+        self.heap[place] = reminder;
+        self.places[reminder.key as usize] =
+            u32::try_from(place).expect("there are no more reminders than keys");
     }
 }
 
@@ -116,6 +192,54 @@ impl Timer {
             Self::RequestBody => Some(Failure::RequestBodySlow),
             Self::ClientWrite => Some(Failure::ClientWriteSlow),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "times need a moment to count from"
+    )]
+    fn whatever_is_done_the_first_reminder_is_the_one_that_comes_first() {
+        let (base, mut random) = (Instant::now(), fastrand::Rng::with_seed(1));
+        let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
+        for _ in 0..20_000 {
+            let (key, at) = (
+                random.usize(..50),
+                base + Duration::from_secs(random.u64(..100)),
+            );
+            match (model.get(&key).copied(), random.u8(..4)) {
+                (None, _) => {
+                    timers.insert(at, key);
+                    model.insert(key, at);
+                }
+                (Some(_), 0) => {
+                    timers.remove(key);
+                    model.remove(&key);
+                }
+                (Some(before), 1) => {
+                    timers.hasten(key, at);
+                    model.insert(key, before.min(at));
+                }
+                (Some(before), _) => {
+                    timers.renew(key, at.max(before));
+                    model.insert(key, at.max(before));
+                }
+            }
+            assert_eq!(timers.len(), model.len());
+            assert_eq!(timers.next(), model.values().min().copied());
+            if let Some(first) = timers.next() {
+                let key = timers.first_due(first).expect("it has come");
+                assert_eq!(model[&key], first);
+                assert_eq!(timers.first_due(first - Duration::from_secs(1)), None);
+            }
         }
     }
 }
