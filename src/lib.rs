@@ -51,6 +51,8 @@
 //!   stream.rs       the two traits between us and the kernel
 //!   buffer.rs       storage lent while bytes wait
 //!   conn.rs         one socket: readiness and waiting bytes; the only reads and writes in the program
+//! net/buffer/
+//!   free.rs         the free list, and when it lets go
 //! net/conn/
 //!   input.rs        what it brings: looked at, thrown away, or spliced on
 //!   output.rs       what it is to take: sent at once, or as there is room

@@ -2,7 +2,11 @@
 //!
 //! A connection owns memory only for what cannot go on at once. That memory is a plain `Vec` from a free list: given back
 //! when its bytes are gone, simply dropped when its connection dies, so that none can leak. The free list is last in,
-//! first out (what was used last is still in the cache) and bounded.
+//! first out (what was used last is still in the cache) and bounded; what nobody needs for a while leaves it.
+
+mod free;
+
+pub use self::free::{Buffers, UNUSED_MAX};
 
 /// Most bytes read from a socket at once; what has no room on the other side then waits in storage of this size.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
@@ -30,51 +34,6 @@ const SMALL: usize = READ_BYTES_TIGHT;
 const MIDDLE: usize = READ_BYTES_TIGHT + HEAD_BYTES;
 /// A large read behind a head, or between the lines of a chunk.
 const LARGE: usize = READ_BYTES_MAX + HEAD_BYTES;
-/// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):
-/// the least is that of a usual head.
-const CLASSES: [(usize, usize); 4] = [(2 * 1024, 2048), (SMALL, 64), (MIDDLE, 16), (LARGE, 16)];
-
-/// The free list.
-#[derive(Debug, Default)]
-pub struct Buffers {
-    free: [Vec<Vec<u8>>; CLASSES.len()],
-}
-
-impl Buffers {
-    /// Lends empty storage with room for at least `bytes`.
-    pub fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let Some(class) = CLASSES.iter().position(|&(size, _)| size >= bytes) else {
-            return Vec::with_capacity(bytes);
-        };
-        self.free[class]
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(CLASSES[class].0))
-    }
-
-    /// Takes storage back. Whatever it held is gone.
-    pub fn give(&mut self, mut storage: Vec<u8>) {
-        let capacity = storage.capacity();
-        // What outgrew its class is not hoarded in another: whoever took it would hold more than was reckoned with.
-        let class = CLASSES.iter().position(|&(size, _)| size == capacity);
-        if let Some(class) = class
-            && self.free[class].len() < CLASSES[class].1
-        {
-            storage.clear();
-            self.free[class].push(storage);
-        }
-    }
-
-    /// How many bytes may be read at once while connections hold `held` bytes of storage.
-    #[must_use]
-    pub fn read_bytes_max(held: usize) -> usize {
-        if held + SESSION_BYTES_MAX <= HELD_BYTES_SOFT {
-            READ_BYTES_MAX
-        } else {
-            READ_BYTES_TIGHT
-        }
-    }
-}
-
 /// Bytes that were read and wait to be judged. No bytes, no storage.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -336,42 +295,5 @@ mod tests {
         assert!(outbox.is_empty());
         assert_eq!(outbox.kept(), b"headbody");
         assert_eq!(outbox.unload_kept(), b"headbody");
-    }
-
-    #[test]
-    fn what_is_given_back_is_lent_again_the_last_first_and_only_so_much_is_kept() {
-        let mut buffers = Buffers::default();
-        for (size, count) in CLASSES {
-            let lent: Vec<Vec<u8>> = (0..=count).map(|_| buffers.take(size)).collect();
-            assert!(lent.iter().all(|storage| storage.capacity() == size));
-            let last = lent[count - 1].as_ptr();
-            lent.into_iter().for_each(|storage| buffers.give(storage));
-            let again = buffers.take(size);
-            assert_eq!(again.as_ptr(), last);
-        }
-        let kept: Vec<usize> = buffers.free.iter().map(Vec::len).collect();
-        assert_eq!(kept, CLASSES.map(|(_, count)| count - 1));
-    }
-
-    #[test]
-    fn reads_are_small_while_much_is_held() {
-        for (held, expected) in [
-            (0, READ_BYTES_MAX),
-            (HELD_BYTES_SOFT - SESSION_BYTES_MAX, READ_BYTES_MAX),
-            (HELD_BYTES_SOFT - SESSION_BYTES_MAX + 1, READ_BYTES_TIGHT),
-            (usize::MAX / 2, READ_BYTES_TIGHT),
-        ] {
-            assert_eq!(Buffers::read_bytes_max(held), expected, "{held}");
-        }
-    }
-
-    #[test]
-    fn storage_that_outgrew_its_class_is_not_hoarded() {
-        let mut buffers = Buffers::default();
-        buffers.give(Vec::with_capacity(19 * 1024));
-        assert!(buffers.take(1).capacity() < 4096);
-        // A head that grew by doubling is no storage for a small read.
-        buffers.give(Vec::with_capacity(32 * 1024));
-        assert_eq!(buffers.take(READ_BYTES_TIGHT).capacity(), READ_BYTES_TIGHT);
     }
 }

@@ -163,6 +163,7 @@ impl<N: Net> Proxy<N> {
             }
         }
         self.expire();
+        self.shared.buffers.review(now.instant);
         assert!(
             self.timers.len() == self.sessions.len(),
             "every session has its reminder"
@@ -178,6 +179,7 @@ impl<N: Net> Proxy<N> {
         [
             self.timers.next(),
             self.shared.idle.next(),
+            self.shared.buffers.next(),
             pause,
             self.drain_deadline,
         ]
