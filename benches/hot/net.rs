@@ -134,6 +134,8 @@ impl Net for Loopback {
         self.0.borrow_mut().socks[stream.id].owner = Some(owner);
     }
 
+    fn forget_owners(&mut self) {}
+
     fn close_listeners(&mut self) {}
 }
 

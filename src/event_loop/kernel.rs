@@ -14,6 +14,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::buffer::OWN_MEMORY_BYTES;
 use crate::net::stream::{Net, Owner, Stream};
 
 use super::diag;
@@ -47,7 +48,7 @@ impl Kernel {
         Self {
             registry,
             listeners: Vec::new(),
-            owners: Vec::new(),
+            owners: Vec::with_capacity(OWN_MEMORY_BYTES / size_of::<Option<Owner>>()),
             pipes: Pipes::new(pipes_max),
         }
     }
@@ -137,6 +138,15 @@ impl Net for Kernel {
 
     fn assign(&mut self, stream: &TcpSocket, owner: Owner) {
         self.own(descriptor(&stream.stream), owner);
+    }
+
+    fn forget_owners(&mut self) {
+        let listeners = self
+            .owners
+            .iter()
+            .rposition(|owner| matches!(owner, Some(Owner::Listener(_))));
+        self.owners.truncate(listeners.map_or(0, |last| last + 1));
+        self.owners.shrink_to_fit();
     }
 
     fn close_listeners(&mut self) {

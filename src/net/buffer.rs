@@ -6,7 +6,7 @@
 
 mod free;
 
-pub use self::free::{Buffers, UNUSED_MAX};
+pub use self::free::{Buffers, FREE_BYTES_LEAST, UNUSED_MAX};
 
 /// Most bytes read from a socket at once; what has no room on the other side then waits in storage of this size.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
@@ -19,6 +19,10 @@ pub const HELD_BYTES_SOFT: usize = 64 * 1024 * 1024;
 pub const SESSION_BYTES_MAX: usize = 2 * (LARGE + LARGE);
 /// The same while reads are small.
 pub const SESSION_BYTES_TIGHT: usize = 2 * (SMALL + MIDDLE);
+/// An array of this size, in bytes, has memory of its own from the system, and gives it back as it shrinks (glibc); a smaller
+/// one leaves its former places behind in the heap as it grows. So an array that may get long has this size from the start:
+/// what was not used yet costs nothing.
+pub const OWN_MEMORY_BYTES: usize = 128 * 1024;
 /// The longest head with what is added to it, in bytes.
 pub const HEAD_BYTES: usize = 20 * 1024;
 

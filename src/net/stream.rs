@@ -139,6 +139,10 @@ pub trait Net {
     /// From now on events of `stream` are told as `owner`'s. A store into a table, not a system call.
     fn assign(&mut self, stream: &Self::Stream, owner: Owner);
 
+    /// Forgets whose the streams are, so that room for those that were closed can be given back. The caller
+    /// [`assigns`](Net::assign) all that are open anew before the next poll.
+    fn forget_owners(&mut self);
+
     /// Closes every listener; what they had not accepted is refused.
     fn close_listeners(&mut self);
 }

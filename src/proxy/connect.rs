@@ -23,13 +23,12 @@ use super::timers::Timer;
 pub(super) struct Connect<S>(Box<Exchange<S>>);
 
 impl<S: Stream> Connect<S> {
-    pub(super) fn upstream(&mut self) -> &mut Conn<S> {
-        &mut self.0.upstream
+    pub(super) fn upstream(&self) -> &Conn<S> {
+        &self.0.upstream
     }
 
-    /// Storage in use, in bytes.
-    pub(super) fn held(&self) -> usize {
-        self.0.upstream.held()
+    pub(super) fn upstream_mut(&mut self) -> &mut Conn<S> {
+        &mut self.0.upstream
     }
 }
 
@@ -68,7 +67,7 @@ impl<S: Stream> Session<S> {
             let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
             debug!(
                 "s{} {} \"{}\" -> {}",
-                self.key,
+                self.number,
                 self.addr,
                 line.escape_ascii(),
                 cx.balance.name(pick.id)
@@ -157,9 +156,9 @@ impl<S: Stream> Session<S> {
             self.note(cx.meet(Failure::ClientGone).reason);
             return Step::Moved(Phase::Closed);
         }
-        match connect.upstream().connected() {
+        match connect.upstream_mut().connected() {
             // Nobody has asked it yet: what it says is nobody's answer.
-            Ok(true) if connect.upstream().has_spoken() => {
+            Ok(true) if connect.upstream_mut().has_spoken() => {
                 self.connect_failed(connect, Failure::UpstreamSpokeFirst, cx)
             }
             Ok(true) => {

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::balance::BackendId;
-use crate::net::stream::{Readiness, Stream};
+use crate::net::stream::{Net, Owner, Readiness, Stream};
 
 use super::exchange::Kept;
+
+/// Room for so many idle upstreams is kept in any case.
+pub const UPSTREAMS_KEPT: usize = 64;
 
 /// One idle upstream, linked to its neighbours.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Idle<S> {
     timeout: Duration,
     /// No upstream expires before this; `None` when none is idle.
     expiry_next: Option<Instant>,
+    /// How many were dropped since room was given back.
+    dropped: usize,
 }
 
 impl<S: Stream> Idle<S> {
@@ -53,6 +58,7 @@ impl<S: Stream> Idle<S> {
             per_backend_max,
             timeout,
             expiry_next: None,
+            dropped: 0,
         }
     }
 
@@ -111,6 +117,9 @@ impl<S: Stream> Idle<S> {
 
     /// Drops those that said something or closed. To be called before any of them could have been taken or put.
     pub(crate) fn drop_spoken(&mut self) {
+        if self.suspects.is_empty() {
+            return;
+        }
         while let Some(key) = self.suspects.pop() {
             if self
                 .upstreams
@@ -118,8 +127,10 @@ impl<S: Stream> Idle<S> {
                 .is_some_and(|upstream| upstream.kept.upstream_mut().has_spoken())
             {
                 self.remove(key);
+                self.dropped += 1;
             }
         }
+        self.shrink();
     }
 
     /// Drops those that have waited too long.
@@ -136,9 +147,22 @@ impl<S: Stream> Idle<S> {
                     break;
                 }
                 self.remove(oldest);
+                self.dropped += 1;
             }
         }
         self.expiry_next = next;
+        self.shrink();
+    }
+
+    /// When half of them may have gone, or all have, gives back the room behind the last that is left. From then on it is the places in
+    /// front that are taken first, so that the last soon is one of them.
+    fn shrink(&mut self) {
+        let room = self.upstreams.capacity();
+        let many = self.dropped > room / 2 || self.upstreams.is_empty();
+        if room > UPSTREAMS_KEPT && many {
+            self.upstreams.shrink_to_fit();
+            self.dropped = 0;
+        }
     }
 
     /// Drops the one that has waited longest, to free its descriptor; says whether there was one.
@@ -165,6 +189,18 @@ impl<S: Stream> Idle<S> {
 
     pub(crate) fn len(&self) -> usize {
         self.upstreams.len()
+    }
+
+    /// Tells the network whose they are.
+    pub(crate) fn assign<N: Net<Stream = S>>(&self, net: &mut N) {
+        for (key, upstream) in &self.upstreams {
+            net.assign(upstream.kept.upstream().stream(), Owner::Idle(key));
+        }
+    }
+
+    /// Room for idle upstreams, in bytes.
+    pub(crate) fn room(&self) -> usize {
+        self.upstreams.capacity() * size_of::<Upstream<S>>()
     }
 
     /// Storage in use, in bytes.

@@ -9,7 +9,7 @@
 //! `exchange` (one request and its response), `download` (the response), `pump` (bytes from one connection to another),
 //! `pace` (how fast a client must be), `progress` (what a peer takes unseen), `tunnel` (after a 101), `answer` (replies of
 //! our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder per session),
-//! `shared` (what is lent for a turn).
+//! `shared` (what is lent for a turn), `shrink` (room that is given back).
 
 mod answer;
 mod connect;
@@ -22,6 +22,7 @@ mod progress;
 mod pump;
 mod session;
 mod shared;
+mod shrink;
 mod timers;
 mod tunnel;
 
@@ -35,13 +36,15 @@ use log::info;
 use slab::Slab;
 
 use crate::config::Config;
-use crate::net::buffer::Buffers;
+use crate::net::buffer::{Buffers, OWN_MEMORY_BYTES};
 use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
 
 pub use self::download::INTERIM_MAX;
+pub use self::idle::UPSTREAMS_KEPT;
 pub use self::pace::RATE_WINDOW;
 pub use self::session::{DRAIN_GRACE, Doing, Glance, TURN_BYTES_MAX};
 pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
+pub use self::shrink::SESSIONS_KEPT;
 
 use self::failure::Failure;
 use self::session::{Session, Turn};
@@ -59,6 +62,10 @@ const ACCEPT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Proxy<N: Net> {
     sessions: Slab<Session<N::Stream>>,
+    /// All keys of sessions are below this; there is room for so many.
+    keys: usize,
+    /// Clients accepted since the start.
+    clients: u64,
     ready: VecDeque<usize>,
     timers: Timers,
     accepting: Accepting,
@@ -96,6 +103,8 @@ pub struct Counts {
     pub held_bytes: usize,
     /// Storage that idle upstreams hold, in bytes; nothing waits there, so it is always 0.
     pub idle_bytes: usize,
+    /// Storage that is kept for what may come, in bytes: room for sessions and idle upstreams, and free buffers.
+    pub kept_bytes: usize,
     /// Backends that are live.
     pub live_backends: usize,
     /// Sessions that the end of the drain cut short.
@@ -106,9 +115,13 @@ impl<N: Net> Proxy<N> {
     /// A proxy without sessions. `listeners` are the addresses as bound, in the order of [`Owner::Listener`].
     pub fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
         Self {
-            sessions: Slab::new(),
+            sessions: Slab::with_capacity(
+                OWN_MEMORY_BYTES.div_ceil(size_of::<Session<N::Stream>>()),
+            ),
+            keys: 0,
+            clients: 0,
             ready: VecDeque::new(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             accepting: Accepting {
                 readable: vec![true; listeners.len()],
                 first: 0,
@@ -164,6 +177,9 @@ impl<N: Net> Proxy<N> {
         }
         self.expire();
         self.shared.buffers.review(now.instant);
+        if self.has_vacant_room() {
+            self.shrink();
+        }
         assert!(
             self.timers.len() == self.sessions.len(),
             "every session has its reminder"
@@ -172,7 +188,7 @@ impl<N: Net> Proxy<N> {
 
     /// How long the loop may sleep: not at all while a session wants a turn, `None` when nothing will come by itself.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        if !self.ready.is_empty() || self.may_accept(now) {
+        if !self.ready.is_empty() || self.may_accept(now) || self.has_vacant_room() {
             return Some(Duration::ZERO);
         }
         let pause = self.accepting.paused_until.filter(|_| self.has_room());
@@ -235,6 +251,7 @@ impl<N: Net> Proxy<N> {
             idle_upstreams: self.shared.idle.len(),
             held_bytes: self.held,
             idle_bytes: self.shared.idle.held(),
+            kept_bytes: self.kept(),
             live_backends: self.shared.balance.live(),
             cut_short: self.cut_short,
         }
@@ -340,7 +357,10 @@ impl<N: Net> Proxy<N> {
         let key = entry.key();
         self.shared.net.assign(&stream, Owner::Client(key));
         let deadline = self.shared.now.instant + self.shared.timeouts.client_idle;
-        entry.insert(Session::new(key, stream, addr, listener, deadline));
+        let number = self.clients;
+        entry.insert(Session::new(key, number, stream, addr, listener, deadline));
+        self.clients += 1;
+        self.keys = self.keys.max(key + 1);
         self.timers.insert(deadline, key);
     }
 

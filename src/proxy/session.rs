@@ -29,7 +29,7 @@ use log::debug;
 use crate::http::forward::{self, Facts};
 use crate::http::head;
 use crate::net::conn::{self, Conn};
-use crate::net::stream::{Net, Readiness, Stream};
+use crate::net::stream::{Net, Owner, Readiness, Stream};
 
 use super::answer::Next;
 use super::connect::Connect;
@@ -50,7 +50,10 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// One client connection.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
+    /// Where it is to be found; not for long ([`super::shrink`]).
     pub(super) key: usize,
+    /// Which client it is since the start. Its name in the log.
+    pub(super) number: u64,
     pub(super) client: Conn<S>,
     pub(super) addr: SocketAddr,
     listener: usize,
@@ -87,7 +90,9 @@ pub(super) enum Phase<S> {
 /// One session, as it stands between two ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
-    /// Its key: the one in [`Owner::Client`](crate::net::stream::Owner::Client), used again once the session is over.
+    /// Which client it is since the start.
+    pub number: u64,
+    /// Its key in this tick: the one in [`Owner::Client`](crate::net::stream::Owner::Client).
     pub key: usize,
     /// The phase that it is in.
     pub doing: Doing,
@@ -142,6 +147,7 @@ impl<S: Stream> Session<S> {
     /// A client that was just accepted.
     pub(super) fn new(
         key: usize,
+        number: u64,
         stream: S,
         addr: SocketAddr,
         listener: usize,
@@ -149,6 +155,7 @@ impl<S: Stream> Session<S> {
     ) -> Self {
         Self {
             key,
+            number,
             client: Conn::new(stream),
             addr,
             listener,
@@ -182,7 +189,7 @@ impl<S: Stream> Session<S> {
     /// An event came for the upstream's socket.
     pub(super) fn hint_upstream(&mut self, hint: Readiness) {
         match &mut self.phase {
-            Phase::Connect(connect) => connect.upstream().hint(hint),
+            Phase::Connect(connect) => connect.upstream_mut().hint(hint),
             Phase::Exchange(exchange) => exchange.upstream.hint(hint),
             Phase::Tunnel(tunnel) => tunnel.upstream.hint(hint),
             Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => {}
@@ -303,6 +310,7 @@ impl<S: Stream> Session<S> {
             Phase::Closed => Doing::Closed,
         };
         Glance {
+            number: self.number,
             key: self.key,
             doing,
             due: self.due(),
@@ -323,10 +331,22 @@ impl<S: Stream> Session<S> {
         )
     }
 
+    /// Tells the network whose its sockets are.
+    pub(super) fn assign<N: Net<Stream = S>>(&self, net: &mut N) {
+        net.assign(self.client.stream(), Owner::Client(self.key));
+        let upstream = match &self.phase {
+            Phase::Connect(connect) => connect.upstream(),
+            Phase::Exchange(exchange) => &exchange.upstream,
+            Phase::Tunnel(tunnel) => &tunnel.upstream,
+            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => return,
+        };
+        net.assign(upstream.stream(), Owner::Upstream(self.key));
+    }
+
     /// Storage in use, in bytes.
     pub(super) fn storage(&self) -> usize {
         let upstream = match &self.phase {
-            Phase::Connect(connect) => connect.held(),
+            Phase::Connect(connect) => connect.upstream().held(),
             Phase::Exchange(exchange) => exchange.upstream.held(),
             Phase::Tunnel(tunnel) => tunnel.upstream.held(),
             Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => 0,
@@ -409,6 +429,6 @@ impl<S: Stream> Session<S> {
 
     /// What became of the session, for whoever reads debug lines.
     pub(super) fn note(&self, word: &str) {
-        debug!("s{} {} {word}", self.key, self.addr);
+        debug!("s{} {} {word}", self.number, self.addr);
     }
 }

@@ -6,15 +6,17 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Timeouts;
+use crate::net::buffer::OWN_MEMORY_BYTES;
 
 use super::failure::Failure;
+use super::shrink::SESSIONS_KEPT;
 
 /// The place of a session that has no reminder.
 const NOWHERE: u32 = u32::MAX;
 
 /// The reminders of all sessions: a heap, whose first is the next to come. A new reminder mostly comes last, and is put
-/// there in a few steps.
-#[derive(Debug, Default)]
+/// there in a few steps. Two plain arrays, so that what many sessions needed can be given back.
+#[derive(Debug)]
 pub(crate) struct Timers {
     /// None comes before the one in front of it, which is at half its place.
     heap: Vec<Reminder>,
@@ -29,6 +31,13 @@ struct Reminder {
 }
 
 impl Timers {
+    pub(crate) fn new() -> Self {
+        Self {
+            heap: Vec::with_capacity(OWN_MEMORY_BYTES / size_of::<Reminder>() + 1),
+            places: Vec::with_capacity(OWN_MEMORY_BYTES / size_of::<u32>()),
+        }
+    }
+
     /// Reminds of a new session.
     pub(crate) fn insert(&mut self, at: Instant, key: usize) {
         if self.places.len() <= key {
@@ -68,6 +77,14 @@ impl Timers {
         }
     }
 
+    /// A session has another key from now on, one that is vacant.
+    pub(crate) fn rename(&mut self, from: usize, to: usize) {
+        let place = self.place(from);
+        assert!(self.places[to] == NOWHERE, "a session has one reminder");
+        self.places.swap(from, to);
+        self.heap[place].key = u32::try_from(to).expect("it is below a key");
+    }
+
     /// The first session whose reminder has come. It must be [`removed`](Self::remove) or renewed by the caller.
     pub(crate) fn first_due(&self, now: Instant) -> Option<usize> {
         self.heap
@@ -84,6 +101,18 @@ impl Timers {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
+    }
+
+    /// Keeps room for the reminders that there are; all sessions have keys below `keys`.
+    pub(crate) fn shrink(&mut self, keys: usize) {
+        self.heap.shrink_to(SESSIONS_KEPT);
+        self.places.truncate(keys);
+        self.places.shrink_to(SESSIONS_KEPT);
+    }
+
+    /// Storage kept, in bytes.
+    pub(crate) fn kept(&self) -> usize {
+        self.heap.capacity() * size_of::<Reminder>() + self.places.capacity() * size_of::<u32>()
     }
 
     fn place(&self, key: usize) -> usize {
@@ -209,7 +238,7 @@ mod tests {
     )]
     fn whatever_is_done_the_first_reminder_is_the_one_that_comes_first() {
         let (base, mut random) = (Instant::now(), fastrand::Rng::with_seed(1));
-        let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
+        let (mut timers, mut model) = (Timers::new(), BTreeMap::new());
         for _ in 0..20_000 {
             let (key, at) = (
                 random.usize(..50),
@@ -228,9 +257,18 @@ mod tests {
                     timers.hasten(key, at);
                     model.insert(key, before.min(at));
                 }
-                (Some(before), _) => {
+                (Some(before), 2) => {
                     timers.renew(key, at.max(before));
                     model.insert(key, at.max(before));
+                }
+                (Some(at), _) => {
+                    let to =
+                        (0..50).find(|to| !model.contains_key(to) && *to < timers.places.len());
+                    if let Some(to) = to {
+                        timers.rename(key, to);
+                        model.remove(&key);
+                        model.insert(to, at);
+                    }
                 }
             }
             assert_eq!(timers.len(), model.len());

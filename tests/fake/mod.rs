@@ -215,6 +215,12 @@ impl Net for FakeNet {
         stream.sock().owner = Some(owner);
     }
 
+    fn forget_owners(&mut self) {
+        for sock in &mut self.0.borrow_mut().socks {
+            sock.owner = None;
+        }
+    }
+
     fn close_listeners(&mut self) {}
 }
 

@@ -1,6 +1,7 @@
 //! What must be true after every tick, whatever has happened.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rondel::net::buffer::{SESSION_BYTES_MAX, held_bytes_max};
@@ -38,8 +39,8 @@ pub(crate) struct Watch {
     spins: usize,
     /// Since when fruitless ticks are counted, and how many.
     fruitless: (Duration, usize),
-    /// By the session's key: what it does, and since when.
-    phases: Vec<Option<(Doing, Duration)>>,
+    /// By the session's number.
+    phases: BTreeMap<u64, Found>,
     patrolled: Duration,
     /// Backends that were live in the tick before.
     live: Option<usize>,
@@ -47,6 +48,15 @@ pub(crate) struct Watch {
     /// Most storage in use at a time, in bytes.
     pub(crate) held_bytes_max: usize,
     pub(crate) coverage: Coverage,
+}
+
+/// How a session was found last.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    doing: Doing,
+    /// Since when it does that.
+    since: Duration,
+    key: usize,
 }
 
 impl Watch {
@@ -150,25 +160,23 @@ impl Watch {
         proxy: &Proxy<SimNet>,
         base: Instant,
     ) {
-        let mut seen = vec![false; self.phases.len()];
+        let (mut phases, mut moved) = (BTreeMap::new(), false);
         for glance in proxy.sessions() {
             assert!(
                 glance.due > base + world.now,
                 "its deadline has come, and the session goes on: {glance:?}"
             );
             self.coverage.see(glance.doing, 1);
-            if glance.key >= self.phases.len() {
-                self.phases.resize(glance.key + 1, None);
-                seen.resize(glance.key + 1, false);
-            }
-            seen[glance.key] = true;
-            let phase = &mut self.phases[glance.key];
-            if phase.is_none_or(|(doing, _)| doing != glance.doing) {
-                *phase = Some((glance.doing, world.now));
-            }
+            let before = self.phases.get(&glance.number);
+            let since = before.filter(|before| before.doing == glance.doing);
+            let since = since.map_or(world.now, |before| before.since);
+            moved |= before.is_some_and(|before| before.key != glance.key);
+            let (doing, key) = (glance.doing, glance.key);
+            phases.insert(glance.number, Found { doing, since, key });
         }
-        for (phase, seen) in self.phases.iter_mut().zip(seen) {
-            *phase = phase.filter(|_| seen);
+        self.phases = phases;
+        if moved {
+            self.coverage.turn(Turn::Moved);
         }
         if world.now >= self.patrolled + PATROL_INTERVAL {
             self.patrolled = world.now;
@@ -202,9 +210,7 @@ impl Watch {
     /// By our own book: when something last moved for a session, and how long it may wait in its phase.
     fn patrol(&self, plan: &Plan, world: &World, glance: &Glance, active: Active) {
         let timeouts = plan.config.timeouts;
-        let Some((_, since)) = self.phases[glance.key] else {
-            return;
-        };
+        let since = self.phases[&glance.number].since;
         let (from, patience) = match glance.doing {
             // Bytes of a head buy no time but once.
             Doing::Request => (active.told, timeouts.client_idle + timeouts.head),

@@ -175,12 +175,14 @@ pub(crate) enum Turn {
     Spliced,
     /// Bytes that were spliced wait for room.
     Piped,
+    /// So many clients left that one of those that stay got another key.
+    Moved,
     /// The end of the drain, or a second signal, ended sessions that were at work.
     CutShort,
 }
 
 impl Turn {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::BackendOut,
         Self::BackendIn,
         Self::AllOut,
@@ -188,6 +190,7 @@ impl Turn {
         Self::Idle,
         Self::Spliced,
         Self::Piped,
+        Self::Moved,
         Self::CutShort,
     ];
 }

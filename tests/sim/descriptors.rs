@@ -73,8 +73,19 @@ impl Descriptors {
         self.ready.retain(|&ready| ready != fd);
     }
 
-    pub(crate) fn assign(&mut self, fd: usize, owner: Owner) {
-        self.slots[fd].owner = Some(owner);
+    /// From now on a descriptor's events are this owner's; says whether it was an idle upstream's.
+    pub(crate) fn assign(&mut self, fd: usize, owner: Owner) -> bool {
+        let before = self.slots[fd].owner.replace(owner);
+        matches!(before, Some(Owner::Idle(_)))
+    }
+
+    /// Whatever is open is nobody's until it is assigned anew; the listeners stay the proxy's.
+    pub(crate) fn forget_owners(&mut self) {
+        for slot in &mut self.slots {
+            if let Use::Sock(_) = slot.used {
+                slot.owner = None;
+            }
+        }
     }
 
     /// The open socket that an owner's events come from.

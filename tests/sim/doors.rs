@@ -172,10 +172,10 @@ impl World {
 
     /// The proxy says whose a socket's events are.
     pub(crate) fn assign(&mut self, sock: SockId, fd: usize, owner: Owner) {
-        self.descriptors.assign(fd, owner);
+        let was_idle = self.descriptors.assign(fd, owner);
         if let Owner::Upstream(key) = owner {
             self.socks[sock.0].client = self.descriptors.sock_of(Owner::Client(key));
-            if std::mem::replace(&mut self.socks[sock.0].lent, true) {
+            if was_idle {
                 let backend = self.socks[sock.0].backend;
                 self.picks.push(backend.expect("upstreams have a backend"));
             }

@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     prepare: fn(&mut Plan),
 }
 
-pub(crate) static SCENES: [Scene; 20] = [
+pub(crate) static SCENES: [Scene; 21] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
@@ -304,6 +304,18 @@ pub(crate) static SCENES: [Scene; 20] = [
             }
             plan.clients = plan.clients.max(5);
             plan.dead = Some(plan.requests_max % 4);
+        },
+    },
+    Scene {
+        name: "a crowd comes and leaves",
+        reaches: &[],
+        runs: 3,
+        faults: &[],
+        prepare: |plan| {
+            wide(plan);
+            plan.clients = 200;
+            plan.start_max = Duration::ZERO;
+            plan.config.limits.sessions_max = 400;
         },
     },
 ];

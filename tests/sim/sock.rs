@@ -80,8 +80,6 @@ pub(crate) struct Sock {
     pub(crate) written_at: Duration,
     /// The backend that it was made for, at the proxy's end.
     pub(crate) backend: Option<usize>,
-    /// Whether it was lent to a session before.
-    pub(crate) lent: bool,
     pub(crate) connecting: bool,
     pub(crate) inbox: VecDeque<u8>,
     /// How many bytes of the inbox stand before the urgent mark.
@@ -135,7 +133,6 @@ impl Sock {
             read_at: Duration::ZERO,
             written_at: Duration::ZERO,
             backend: None,
-            lent: false,
             connecting: false,
             inbox: VecDeque::new(),
             mark: None,

@@ -77,6 +77,10 @@ impl Net for SimNet {
             .assign(stream.sock, stream.fd, owner);
     }
 
+    fn forget_owners(&mut self) {
+        self.world.borrow_mut().descriptors.forget_owners();
+    }
+
     fn close_listeners(&mut self) {
         self.world.borrow_mut().close_listeners();
     }

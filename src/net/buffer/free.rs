@@ -16,8 +16,11 @@ const CLASSES: [(usize, usize); 4] = [(2 * 1024, 2048), (SMALL, 64), (MIDDLE, 16
 
 /// How long free storage must have lain unused to be let go of.
 pub const UNUSED_MAX: Duration = Duration::from_secs(1);
-/// Free ones of the smallest size that are kept however long nobody needs them (32 KiB).
+/// Free ones of the smallest size that are kept however long nobody needs them.
 const LEAST_KEPT: usize = 16;
+
+/// Free storage that is kept in any case, in bytes.
+pub const FREE_BYTES_LEAST: usize = LEAST_KEPT * CLASSES[0].0;
 
 /// The free list.
 #[derive(Debug, Default)]
@@ -161,7 +164,7 @@ mod tests {
             assert_eq!(free, expected, "{needed}");
         }
         assert_eq!(buffers.next(), None, "there is nothing more to look after");
-        assert_eq!(buffers.free_bytes(), LEAST_KEPT * CLASSES[0].0);
+        assert_eq!(buffers.free_bytes(), FREE_BYTES_LEAST);
     }
 
     #[test]
