@@ -45,6 +45,7 @@
 //!   request.rs      a request's head for a backend
 //!   response.rs     a response's head for a client
 //!   chain.rs        who sent it, through whom, and what of that is believed
+//!   copy.rs         lines that go on as they came
 //! balance/          which backend: facts and `now` in, a pick out
 //!   pick.rs         the policies
 //!   health.rs       when a backend is out, and when it may be tried again

@@ -199,5 +199,5 @@ fn rewrite(
         close,
         date: DATE,
     };
-    forward::response(input, &asked, out)
+    forward::response(input, &asked, out, Vec::reserve)
 }

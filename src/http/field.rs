@@ -40,46 +40,72 @@ pub(super) enum Kind {
     Alias,
 }
 
-/// The kind of the field with this name.
+/// The kind of the field with this name, a token.
 pub(super) fn kind(name: &str) -> Kind {
-    let is = |known: &str| name.eq_ignore_ascii_case(known);
-    let pick = |known: &str, kind: Kind| if is(known) { kind } else { Kind::Other };
-    match name.as_bytes() {
-        [b'x' | b'X', b'-' | b'_', ..] => extension(name),
-        [b'p' | b'P', b'r' | b'R', _, _, _, b'-', ..] => proxy(name),
-        [b'i' | b'I', b'f' | b'F', b'-', ..] => Kind::Kept,
-        [_, _] => pick("te", Kind::Te),
-        [_, _, _] if is("via") => Kind::Via,
-        [_, _, _] => pick("age", Kind::Kept),
-        [_, _, _, _] if is("host") => Kind::Host,
-        [_, _, _, _] if is("date") => Kind::Date,
-        [_, _, _, _] => pick("vary", Kind::Kept),
-        other => match other.len() {
-            // Reserved, so that it may stand in `Connection` and name no field (RFC 9110 §16.3.1, §18.4).
-            5 if is("close") => Kind::Hop,
-            5 => pick("range", Kind::Kept),
-            6 if is("expect") => Kind::Expect,
-            6 if is("cookie") || is("pragma") => Kind::Kept,
-            7 if is("upgrade") => Kind::Upgrade,
-            7 if is("trailer") => Kind::Trailer,
-            7 => pick("warning", Kind::Kept),
-            8 => pick("location", Kind::Kept),
-            9 => pick("forwarded", Kind::Forwarded),
-            10 if is("connection") => Kind::Connection,
-            10 if is("keep-alive") => Kind::Hop,
-            10 => pick("set-cookie", Kind::Kept),
-            11 => pick("retry-after", Kind::Kept),
-            12 if is("content-type") => Kind::Kept,
-            12 => pick("max-forwards", Kind::MaxForwards),
-            13 if is("authorization") || is("cache-control") || is("content-range") => Kind::Kept,
-            14 if is("content-length") => Kind::ContentLength,
-            14 => pick("http2-settings", Kind::Hop),
-            16 if is("content-encoding") || is("content-location") => Kind::Kept,
-            16 => pick("www-authenticate", Kind::Kept),
-            17 => pick("transfer-encoding", Kind::TransferEncoding),
-            _ => Kind::Other,
-        },
-    }
+    let text = name.as_bytes();
+    let Some(first) = text.first() else {
+        return Kind::Other;
+    };
+    // Length and first letter leave few names to compare with, most often none.
+    let (known, kind): (bool, Kind) = match (text.len(), first | LOWER) {
+        (_, b'x') if matches!(text[1..], [b'-' | b'_', ..]) => return extension(name),
+        (7.., b'p') if text[5] == b'-' => return proxy(name),
+        (3.., b'i') => (is(&text[..3], b"if-"), Kind::Kept),
+        (2, b't') => (is(text, b"te"), Kind::Te),
+        (3, b'v') => (is(text, b"via"), Kind::Via),
+        (3, b'a') => (is(text, b"age"), Kind::Kept),
+        (4, b'h') => (is(text, b"host"), Kind::Host),
+        (4, b'd') => (is(text, b"date"), Kind::Date),
+        (4, b'v') => (is(text, b"vary"), Kind::Kept),
+        // Reserved, so that it may stand in `Connection` and name no field (RFC 9110 §16.3.1, §18.4).
+        (5, b'c') => (is(text, b"close"), Kind::Hop),
+        (5, b'r') => (is(text, b"range"), Kind::Kept),
+        (6, b'e') => (is(text, b"expect"), Kind::Expect),
+        (6, b'c') => (is(text, b"cookie"), Kind::Kept),
+        (6, b'p') => (is(text, b"pragma"), Kind::Kept),
+        (7, b'u') => (is(text, b"upgrade"), Kind::Upgrade),
+        (7, b't') => (is(text, b"trailer"), Kind::Trailer),
+        (7, b'w') => (is(text, b"warning"), Kind::Kept),
+        (8, b'l') => (is(text, b"location"), Kind::Kept),
+        (9, b'f') => (is(text, b"forwarded"), Kind::Forwarded),
+        (10, b'c') => (is(text, b"connection"), Kind::Connection),
+        (10, b'k') => (is(text, b"keep-alive"), Kind::Hop),
+        (10, b's') => (is(text, b"set-cookie"), Kind::Kept),
+        (11, b'r') => (is(text, b"retry-after"), Kind::Kept),
+        (12, b'c') => (is(text, b"content-type"), Kind::Kept),
+        (12, b'm') => (is(text, b"max-forwards"), Kind::MaxForwards),
+        (13, b'a') => (is(text, b"authorization"), Kind::Kept),
+        (13, b'c') => (
+            is(text, b"cache-control") || is(text, b"content-range"),
+            Kind::Kept,
+        ),
+        (14, b'c') => (is(text, b"content-length"), Kind::ContentLength),
+        (14, b'h') => (is(text, b"http2-settings"), Kind::Hop),
+        (16, b'c') => (
+            is(text, b"content-encoding") || is(text, b"content-location"),
+            Kind::Kept,
+        ),
+        (16, b'w') => (is(text, b"www-authenticate"), Kind::Kept),
+        (17, b't') => (is(text, b"transfer-encoding"), Kind::TransferEncoding),
+        _ => return Kind::Other,
+    };
+    if known { kind } else { Kind::Other }
+}
+
+/// The bit that makes a letter small. In digits and in `-` it is set anyway; what it would make those of is a control.
+const LOWER: u8 = b'a' ^ b'A';
+
+/// Whether `name`, which has no controls but HTAB, is `known`, which has small letters, digits and `-` only. Without an
+/// early end, so that the compiler looks at many bytes at a time.
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    let differs = |(name, known): (&u8, &u8)| (name | LOWER) ^ known;
+    name.len() == N
+        && name
+            .iter()
+            .zip(known)
+            .map(differs)
+            .fold(0, |all, one| all | one)
+            == 0
 }
 
 /// The kind of a field whose name starts with `X-` or `X_`.
@@ -204,17 +230,24 @@ pub(super) struct Options {
 impl Options {
     /// Takes in one more `Connection` field; `false` if it is none.
     pub(super) fn add(&mut self, value: &[u8]) -> bool {
-        for option in elements(value) {
-            let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
-            match option.len() {
-                0 => {}
-                5 if is(b"close") => self.close = true,
-                7 if is(b"upgrade") => self.upgrade = true,
-                10 if is(b"keep-alive") => self.keep_alive = true,
-                _ if is_token(option) => self.named += 1,
-                _ => return false,
-            }
-        }
+        // By far the most fields have one option, and then it is one of these.
+        self.add_known(value)
+            || elements(value).all(|option| {
+                let known = option.is_empty() || self.add_known(option);
+                self.named += usize::from(!known);
+                known || is_token(option)
+            })
+    }
+
+    /// Takes in an option with a meaning of its own; `false` if it is none.
+    fn add_known(&mut self, option: &[u8]) -> bool {
+        let place = match option.len() {
+            5 if is(option, b"close") => &mut self.close,
+            7 if is(option, b"upgrade") => &mut self.upgrade,
+            10 if is(option, b"keep-alive") => &mut self.keep_alive,
+            _ => return false,
+        };
+        *place = true;
         true
     }
 }
@@ -222,16 +255,7 @@ impl Options {
 /// The options in a `Connection` field that may name a field of kind [`Kind::Other`]: neither gaps nor those with a
 /// meaning of their own, of which there may be thousands.
 pub(super) fn named(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    elements(value).filter(|option| {
-        let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
-        match option.len() {
-            0 => false,
-            5 => !is(b"close"),
-            7 => !is(b"upgrade"),
-            10 => !is(b"keep-alive"),
-            _ => true,
-        }
-    })
+    elements(value).filter(|option| !option.is_empty() && !Options::default().add_known(option))
 }
 
 #[cfg(test)]

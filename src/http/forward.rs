@@ -2,9 +2,11 @@
 //! connection that the head goes to or comes from.
 //!
 //! Architecture invariant: a head goes on whole or not at all, and what goes on has one first line in one form, at most
-//! one `Host`, one framing field and one `Connection`, each written by us from what was judged.
+//! one `Host`, one framing field and one `Connection`, each as we write it from what was judged. What came just so is
+//! copied.
 
 mod chain;
+mod copy;
 mod request;
 mod response;
 mod target;
@@ -46,7 +48,8 @@ pub struct Asked<'a> {
     pub date: &'a [u8; 29],
 }
 
-/// Judges the request head at the start of `input` and appends what the backend gets of it to `out`.
+/// Judges the request head at the start of `input` and appends what the backend gets of it to `out`, in which `reserve`
+/// makes room for so many bytes more.
 ///
 /// Gives the bytes of input that were the head, or `None` while its end has not come; `out` is then left as it was.
 ///
@@ -57,13 +60,14 @@ pub fn request<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     input: &[u8],
     facts: &Facts<'_, T, L>,
     out: &mut Vec<u8>,
+    reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Option<(usize, Request)>, Reject> {
     let mut slots = head::slots();
     let Some(head) = head::request(input, &mut slots)? else {
         return Ok(None);
     };
     let before = out.len();
-    match request::rewrite(&head, facts, out) {
+    match request::rewrite(&head, facts, out, reserve) {
         Ok(request) => Ok(Some((head.len, request))),
         Err(reject) => {
             out.truncate(before);
@@ -72,8 +76,8 @@ pub fn request<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     }
 }
 
-/// Judges the response head at the start of `input` and appends what the client gets of it to `out`: nothing of an
-/// interim response if it speaks 1.0 (RFC 9110 §15.2).
+/// Judges the response head at the start of `input` and appends what the client gets of it to `out`, in which `reserve`
+/// makes room for so many bytes more: nothing of an interim response if it speaks 1.0 (RFC 9110 §15.2).
 ///
 /// Gives the bytes of input that were the head, or `None` while its end has not come; `out` is then left as it was.
 ///
@@ -84,13 +88,14 @@ pub fn response(
     input: &[u8],
     asked: &Asked<'_>,
     out: &mut Vec<u8>,
+    reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Option<(usize, Response)>, Reject> {
     let mut slots = head::slots();
     let Some(head) = head::response(input, &mut slots)? else {
         return Ok(None);
     };
-    let response = response::rewrite(&head, asked, out)?;
-    Ok(Some((head.len, response)))
+    let response = response::rewrite(&head, asked, out, reserve)?;
+    Ok(Some((head.lines.len(), response)))
 }
 
 /// The kinds of a head's fields, in their order.
@@ -126,14 +131,14 @@ fn mark_named(fields: &[Field<'_>], kinds: &mut Kinds, options: Options) -> Resu
 
 /// Writes a field.
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    push(out, &[name, b": ", value, b"\r\n"]);
+    push(out, [name, b": ", value, b"\r\n"]);
 }
 
 /// Writes a field with a number for a value.
 fn number_line(out: &mut Vec<u8>, name: &[u8], value: u64) {
-    push(out, &[name, b": "]);
+    push(out, [name, b": "]);
     push_number(out, value);
-    push(out, &[b"\r\n"]);
+    push(out, [b"\r\n"]);
 }
 
 /// Writes a number in decimal. The machinery of `write!` costs more than all else that is done for a field.
@@ -152,11 +157,14 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
 fn push_addr(out: &mut Vec<u8>, addr: IpAddr) {
     match addr {
         IpAddr::V4(addr) => {
-            let [a, b, c, d] = addr.octets();
-            for (octet, behind) in [(a, "."), (b, "."), (c, "."), (d, "")] {
-                push_number(out, u64::from(octet));
-                out.extend_from_slice(behind.as_bytes());
+            let mut text = [0; "255.255.255.255.".len()];
+            let mut len = 0;
+            for octet in addr.octets() {
+                let digits = &OCTETS[usize::from(octet)];
+                text[len..len + digits.len()].copy_from_slice(digits);
+                len += "0.".len() + usize::from(octet > 9) + usize::from(octet > 99);
             }
+            out.extend_from_slice(&text[..len - ".".len()]);
         }
         IpAddr::V6(addr) => {
             // Writing to a vector never fails.
@@ -165,8 +173,32 @@ fn push_addr(out: &mut Vec<u8>, addr: IpAddr) {
     }
 }
 
-fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+/// Every octet in decimal, with dots behind it.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut table = [[b'.'; 4]; 256];
+    let mut octet = 0_u8;
+    loop {
+        let (hundreds, tens, ones) = (
+            b'0' + octet / 100,
+            b'0' + octet / 10 % 10,
+            b'0' + octet % 10,
+        );
+        table[octet as usize] = match octet {
+            0..=9 => [ones, b'.', b'.', b'.'],
+            10..=99 => [tens, ones, b'.', b'.'],
+            100.. => [hundreds, tens, ones, b'.'],
+        };
+        if octet == u8::MAX {
+            break table;
+        }
+        octet += 1;
+    }
+};
+
+/// Writes pieces. Inlined, so that those of a known length are written without a call.
+#[inline(always)]
+fn push<const N: usize>(out: &mut Vec<u8>, pieces: [&[u8]; N]) {
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
 }
 
 #[cfg(test)]

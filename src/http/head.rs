@@ -1,5 +1,5 @@
-//! What a head says, read once: httparse, and in front of it the strictness that it lacks. It knows the shape of a head and
-//! of its first line, and nothing of what its fields mean.
+//! What a head says, read once: httparse, and behind it the strictness that it lacks. It knows the shape of a head and of
+//! its first line, and nothing of what its fields mean.
 //!
 //! Architecture invariant: what passes here is read the same by every strict parser. Lines end with CRLF, a name is a
 //! token followed by its colon, a value has no controls, the first line has its three parts. httparse stands in no other
@@ -26,6 +26,8 @@ pub(super) const fn slots<'a>() -> Slots<'a> {
 pub(super) struct RequestHead<'h, 'a> {
     /// Bytes of it, with the final empty line and a tolerated first one.
     pub(super) len: usize,
+    /// Its lines as they came, without a tolerated empty one before them.
+    pub(super) lines: &'a [u8],
     pub(super) method: &'a str,
     pub(super) target: &'a str,
     pub(super) version: Version,
@@ -34,8 +36,8 @@ pub(super) struct RequestHead<'h, 'a> {
 
 /// A response's head.
 pub(super) struct ResponseHead<'h, 'a> {
-    /// Bytes of it, with the final empty line.
-    pub(super) len: usize,
+    /// Its lines as they came, with the final empty one.
+    pub(super) lines: &'a [u8],
     pub(super) version: Version,
     /// 100 to 999.
     pub(super) status: u16,
@@ -100,29 +102,25 @@ pub(super) fn request<'h, 'a>(
     input: &'a [u8],
     slots: &'h mut Slots<'a>,
 ) -> Result<Option<RequestHead<'h, 'a>>, Reject> {
-    let len = match end(input) {
-        Ok(Some(len)) => len,
-        // What is no request at all is told so at once, and not when the time for a head is over: HTTP/0.9, TLS.
-        unfinished => {
-            return first_line(without_empty_line(input))
-                .and(unfinished)
-                .map(|_| None);
-        }
-    };
-    let head = without_empty_line(&input[..len]);
+    let window = &input[..input.len().min(HEAD_BYTES_MAX)];
+    let head = without_empty_line(window);
     let mut parsed = httparse::Request::new(&mut []);
     let read = parsed.parse_with_uninit_headers(head, slots);
-    if read != Ok(httparse::Status::Complete(head.len())) {
-        first_line(head)?;
-        return Err(refusal(read));
-    }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
-    else {
-        return Err(Reject::Malformed);
-    };
     let fields = parsed.headers;
+    let (Some(lines), Some(method), Some(target), Some(minor)) = (
+        strict_lines(head, &read, fields),
+        parsed.method,
+        parsed.path,
+        parsed.version,
+    ) else {
+        let unfinished = end(input);
+        // What is no request at all is told so at once, and not when the time for a head is over: HTTP/0.9, TLS.
+        first_line(without_empty_line(input))?;
+        return refusal(unfinished?, read);
+    };
     Ok(Some(RequestHead {
-        len,
+        len: window.len() - head.len() + lines.len(),
+        lines,
         method,
         target,
         version: version(minor),
@@ -139,35 +137,58 @@ pub(super) fn response<'h, 'a>(
     if input.first().is_some_and(|&byte| byte != b'H') {
         return Err(Reject::Malformed);
     }
-    let Some(len) = end(input)? else {
-        return Ok(None);
-    };
-    let head = &input[..len];
+    let head = &input[..input.len().min(HEAD_BYTES_MAX)];
     let mut parsed = httparse::Response::new(&mut []);
     let read = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut parsed,
         head,
         slots,
     );
-    if read != Ok(httparse::Status::Complete(len)) {
-        return Err(refusal(read));
-    }
+    let fields = parsed.headers;
+    let Some(lines) = strict_lines(head, &read, fields) else {
+        return refusal(end(input)?, read);
+    };
     let (Some(status @ 100..=999), Some(minor)) = (parsed.code, parsed.version) else {
         return Err(Reject::Malformed);
     };
-    let fields = parsed.headers;
     Ok(Some(ResponseHead {
-        len,
+        lines,
         version: version(minor),
         status,
-        reason: reason(head),
+        reason: reason(lines),
         fields,
     }))
 }
 
+/// The lines of a head that httparse has read whole; nothing if one of them ends without CR, or an empty one stands before
+/// them. In the lines themselves httparse lets no LF pass.
+fn strict_lines<'a>(
+    head: &'a [u8],
+    read: &httparse::Result<usize>,
+    fields: &[Field<'_>],
+) -> Option<&'a [u8]> {
+    let &Ok(httparse::Status::Complete(len)) = read else {
+        return None;
+    };
+    let lines = &head[..len];
+    let body = lines.strip_suffix(b"\r\n")?;
+    let mut starts = fields
+        .iter()
+        .map(|field| position(lines, field.name.as_bytes()));
+    let strict = body.ends_with(b"\r\n")
+        && starts.all(|start| body[..start].ends_with(b"\r\n"))
+        && !matches!(lines, [b'\r' | b'\n', ..]);
+    strict.then_some(lines)
+}
+
+/// Where `part`, which was read from `whole`, stands in it.
+pub(super) fn position(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
+}
+
 /// The reason as it came. httparse checks it, but gives "" for one that is not ASCII.
 fn reason(head: &[u8]) -> &[u8] {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
     line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
@@ -220,10 +241,12 @@ fn version_refusal(line: &[u8]) -> Reject {
     }
 }
 
-fn refusal(read: httparse::Result<usize>) -> Reject {
-    match read {
-        Err(httparse::Error::TooManyHeaders) => Reject::HeadTooLarge,
-        _ => Reject::Malformed,
+/// Why a head that ends there was not read; no refusal yet while its end has not come.
+fn refusal<T>(end: Option<usize>, read: httparse::Result<usize>) -> Result<Option<T>, Reject> {
+    match (end, read) {
+        (None, _) => Ok(None),
+        (Some(_), Err(httparse::Error::TooManyHeaders)) => Err(Reject::HeadTooLarge),
+        (Some(_), _) => Err(Reject::Malformed),
     }
 }
 

@@ -10,6 +10,9 @@ use httpdate::HttpDate;
 
 use super::Version;
 
+/// Longest reply written, in bytes.
+pub const REPLY_BYTES_MAX: usize = 1024;
+
 /// A reply of our own.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {

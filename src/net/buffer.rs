@@ -137,22 +137,14 @@ impl Outbox {
         }
     }
 
-    /// Storage to append a message's head to.
-    pub fn compose(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
-        if self.storage.capacity() == 0 {
-            self.storage = buffers.take(1);
-        }
+    /// Storage to append a message's head to, in which the writer is to [`reserve`](Buffers::reserve) room.
+    pub fn compose(&mut self) -> &mut Vec<u8> {
         &mut self.storage
     }
 
     /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8], buffers: &mut Buffers) {
-        let needed = self.storage.len() + bytes.len();
-        if self.storage.capacity() < needed {
-            let mut larger = buffers.take(needed);
-            larger.extend_from_slice(&self.storage);
-            buffers.give(std::mem::replace(&mut self.storage, larger));
-        }
+        buffers.reserve(&mut self.storage, bytes.len());
         self.storage.extend_from_slice(bytes);
     }
 

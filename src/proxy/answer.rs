@@ -1,6 +1,6 @@
 //! Our own words: replies where no backend's can be had, and the close that does not lose the last of them.
 
-use crate::http::reply::{self, Reply};
+use crate::http::reply::{self, REPLY_BYTES_MAX, Reply};
 use crate::http::{Method, Request, Version};
 use crate::net::stream::{Net, Stream};
 
@@ -77,7 +77,9 @@ impl<S: Stream> Session<S> {
             head_only,
             keep,
         };
-        reply::write(&reply, self.client.compose(&mut cx.buffers));
+        let out = self.client.compose();
+        cx.buffers.reserve(out, REPLY_BYTES_MAX);
+        reply::write(&reply, out);
         self.wait_for(Timer::ClientWrite, true, cx);
         Step::Moved(Phase::Reply(if keep {
             Next::Request

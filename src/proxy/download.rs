@@ -70,7 +70,9 @@ impl<S: Stream> Session<S> {
                 close: cx.draining || !sent,
                 date: cx.date.text(cx.now.wall),
             };
-            match forward::response(input.bytes(), &asked, self.client.compose(&mut cx.buffers)) {
+            let (out, buffers) = (self.client.compose(), &mut cx.buffers);
+            let reserve = |out: &mut Vec<u8>, bytes| buffers.reserve(out, bytes);
+            match forward::response(input.bytes(), &asked, out, reserve) {
                 Err(reject) => return Err(Failure::BadResponseHead(reject)),
                 Ok(None) => input.keep(0, true, &mut cx.buffers),
                 Ok(Some((len, response))) if response.is_interim() => {
@@ -79,7 +81,7 @@ impl<S: Stream> Session<S> {
                     exchange.interims += 1;
                     if exchange.interims > INTERIM_MAX {
                         // Nothing else waits for the client: this one goes no further.
-                        self.client.compose(&mut cx.buffers).clear();
+                        self.client.compose().clear();
                         return Err(Failure::TooManyInterim);
                     }
                 }

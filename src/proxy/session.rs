@@ -407,8 +407,9 @@ impl<S: Stream> Session<S> {
             forwarded: forwarding.forwarded,
             id: &cx.ids.make(cx.now.wall),
         };
-        let mut head = cx.buffers.take(1);
-        match forward::request(bytes, &facts, &mut head) {
+        let (mut head, buffers) = (Vec::new(), &mut cx.buffers);
+        let reserve = |head: &mut Vec<u8>, bytes| buffers.reserve(head, bytes);
+        match forward::request(bytes, &facts, &mut head, reserve) {
             Ok(Some((len, request))) => {
                 input.keep(len, false, &mut cx.buffers);
                 cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));
@@ -416,7 +417,6 @@ impl<S: Stream> Session<S> {
             }
             Ok(None) => {
                 input.keep(0, true, &mut cx.buffers);
-                cx.buffers.give(head);
                 Step::Moved(Phase::Request)
             }
             Err(reject) => {

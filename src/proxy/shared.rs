@@ -102,12 +102,27 @@ pub(crate) struct RequestIds {
 
 impl RequestIds {
     pub(crate) fn make(&mut self, wall: SystemTime) -> [u8; REQUEST_ID_BYTES] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let random = (u128::from(self.random.u64(..)) << 64) | u128::from(self.random.u64(..));
         let bits = (since_1970(wall).as_millis() << 80) | (random >> 48);
-        std::array::from_fn(|at| DIGITS[(bits >> (124 - 4 * at)) as usize & 0xf])
+        let mut id = [0; REQUEST_ID_BYTES];
+        for (digits, byte) in id.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
+            *digits = HEXADECIMAL[usize::from(byte)];
+        }
+        id
     }
 }
+
+/// Every octet in hexadecimal.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        table[octet] = [DIGITS[octet / 16], DIGITS[octet % 16]];
+        octet += 1;
+    }
+    table
+};
 
 fn since_1970(wall: SystemTime) -> Duration {
     wall.duration_since(SystemTime::UNIX_EPOCH)

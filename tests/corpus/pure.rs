@@ -106,7 +106,7 @@ fn requests(bytes: &[u8], piece: usize) -> Outcome {
                 }
                 under_way = None;
             }
-            match forward::request(&waiting, &facts, &mut outcome.part) {
+            match forward::request(&waiting, &facts, &mut outcome.part, Vec::reserve) {
                 Ok(None) => break,
                 Ok(Some((len, request))) => {
                     waiting.drain(..len);
@@ -180,7 +180,7 @@ fn response(case: &Case, piece: usize, request: &str, close: bool) -> Outcome {
         forwarded: false,
         id: b"0",
     };
-    let judged = forward::request(request.as_bytes(), &facts, &mut Vec::new());
+    let judged = forward::request(request.as_bytes(), &facts, &mut Vec::new(), Vec::reserve);
     let (mut outcome, mut waiting) = (Outcome::default(), Vec::new());
     let Ok(Some((_, request))) = judged else {
         return outcome;
@@ -208,7 +208,7 @@ fn response(case: &Case, piece: usize, request: &str, close: bool) -> Outcome {
                 }
                 break;
             }
-            match forward::response(&waiting, &asked, &mut outcome.part) {
+            match forward::response(&waiting, &asked, &mut outcome.part, Vec::reserve) {
                 Ok(None) => break,
                 Ok(Some((len, response))) => {
                     waiting.drain(..len);

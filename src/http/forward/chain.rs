@@ -62,7 +62,7 @@ fn write_believed<'a, E: DoubleEndedIterator<Item = &'a [u8]>>(
     let all = elements().count();
     elements()
         .skip(all - believed)
-        .for_each(|element| push(out, &[element, b", "]));
+        .for_each(|element| push(out, [element, b", "]));
 }
 
 /// Who an element of `X-Forwarded-For` means: an address, which may have a port, or `unknown`.
@@ -125,13 +125,13 @@ pub(super) fn write_own_element(out: &mut Vec<u8>, client: IpAddr, host: &[u8]) 
         IpAddr::V4(_) => (b"for=", b""),
         IpAddr::V6(_) => (b"for=\"[", b"]\""),
     };
-    push(out, &[open]);
+    push(out, [open]);
     push_addr(out, client);
-    push(out, &[close]);
+    push(out, [close]);
     if !host.is_empty() {
-        push(out, &[b";host=\"", host, b"\""]);
+        push(out, [b";host=\"", host, b"\""]);
     }
-    push(out, &[b";proto=http"]);
+    push(out, [b";proto=http"]);
 }
 
 #[cfg(test)]

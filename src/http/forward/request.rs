@@ -13,6 +13,7 @@ use super::super::{
     Framing, HEAD_FIELDS_MAX, HOST_BYTES_MAX, Method, Reject, Request, Span, Version,
     WRITTEN_HEAD_BYTES_MAX,
 };
+use super::copy::{Copy, is_as_we_write};
 use super::target::{self, Target};
 use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr};
 
@@ -22,19 +23,18 @@ const ID_BYTES_MAX: usize = 128;
 /// How much longer than it came a head may be written, in bytes, our name and a fresh id aside: a blank behind each colon,
 /// a slash for an empty path, and what stands in the lines that we add. The blanks behind the commas of a chain are aside
 /// too: who can make those many is trusted, and still held to [`WRITTEN_HEAD_BYTES_MAX`].
-pub const ADDED_BYTES_MAX: usize = HEAD_FIELDS_MAX
-    + "/".len()
+pub const ADDED_BYTES_MAX: usize = HEAD_FIELDS_MAX + 3 * HOST_BYTES_MAX + FIXED_BYTES_MAX;
+
+/// What of it depends neither on the number of fields nor on the host.
+const FIXED_BYTES_MAX: usize = "/".len()
     + "Host: \r\n".len()
-    + HOST_BYTES_MAX
     + "TE: trailers\r\nConnection: TE, Upgrade\r\n".len()
     + "X-Forwarded-For: \r\n".len()
     + ADDR_BYTES_MAX
     + "X-Forwarded-Proto: http\r\n".len()
     + "X-Forwarded-Host: \r\n".len()
-    + HOST_BYTES_MAX
     + "Forwarded: for=\"[]\";host=\"\";proto=http\r\n".len()
     + ADDR_BYTES_MAX
-    + HOST_BYTES_MAX
     + "Via: 1.1 \r\n".len()
     + "X-Request-Id: \r\n".len();
 
@@ -43,24 +43,34 @@ pub(super) fn rewrite<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     head: &RequestHead<'_, '_>,
     facts: &Facts<'_, T, L>,
     out: &mut Vec<u8>,
+    reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Request, Reject> {
     let target = target::judge(head.method, head.target)?;
     let mut kinds = [Kind::Other; HEAD_FIELDS_MAX];
-    let seen = Seen::of(head.fields, &mut kinds, facts.name)?;
+    let mut seen = Seen::default();
+    seen.read(head.fields, &mut kinds, facts.name)?;
     let request = judge(head, &seen)?;
+    let hops = hops(head.method, seen.max_forwards)?;
     let mut room = [0; ADDR_BYTES_MAX];
+    let host = host(head.version, &target, seen.host, facts, &mut room)?;
+    let added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
     let writer = Writer {
         start: out.len(),
         head,
+        target,
         kinds: &kinds[..head.fields.len()],
-        hops: hops(head.method, seen.max_forwards)?,
-        host: host(head.version, &target, seen.host, facts, &mut room)?,
+        hops,
+        host,
         trusted: (facts.trusts)(facts.client),
-        seen,
+        seen: &seen,
         request,
         facts,
     };
-    writer.write(&target, out)
+    reserve(
+        out,
+        head.lines.len() + added + facts.name.len() + facts.id.len(),
+    );
+    writer.write(out)
 }
 
 /// What the fields of a request say together.
@@ -81,27 +91,26 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(fields: &[Field<'a>], kinds: &mut Kinds, name: &str) -> Result<Self, Reject> {
-        let mut seen = Self::default();
+    fn read(&mut self, fields: &[Field<'a>], kinds: &mut Kinds, name: &str) -> Result<(), Reject> {
         for (field, place) in fields.iter().zip(kinds.iter_mut()) {
             *place = kind(field.name);
             let value = field.value;
             match *place {
-                Kind::Connection if !seen.options.add(value) => return Err(Reject::Malformed),
+                Kind::Connection if !self.options.add(value) => return Err(Reject::Malformed),
                 Kind::Via if went_through(value, name) => return Err(Reject::Loop),
-                Kind::Host => seen.host.add(value),
-                Kind::ContentLength => seen.length.add(value),
-                Kind::TransferEncoding => seen.coding.add(value),
-                Kind::Expect => seen.expect.add(value),
-                Kind::MaxForwards => seen.max_forwards.add(value),
-                Kind::RequestId => seen.id.add(value),
-                Kind::Te => seen.trailers |= takes_trailers(value),
+                Kind::Host => self.host.add(value),
+                Kind::ContentLength => self.length.add(value),
+                Kind::TransferEncoding => self.coding.add(value),
+                Kind::Expect => self.expect.add(value),
+                Kind::MaxForwards => self.max_forwards.add(value),
+                Kind::RequestId => self.id.add(value),
+                Kind::Te => self.trailers |= takes_trailers(value),
                 Kind::Upgrade => {
-                    seen.upgrade |= elements(value).any(|protocol| !protocol.is_empty())
+                    self.upgrade |= elements(value).any(|protocol| !protocol.is_empty())
                 }
-                Kind::ForwardedProto => seen.forwarded_proto = true,
-                Kind::ForwardedHost => seen.forwarded_host = true,
-                Kind::Forwarded => seen.forwarded = true,
+                Kind::ForwardedProto => self.forwarded_proto = true,
+                Kind::ForwardedHost => self.forwarded_host = true,
+                Kind::Forwarded => self.forwarded = true,
                 Kind::Other
                 | Kind::Kept
                 | Kind::Hop
@@ -112,8 +121,8 @@ impl<'a> Seen<'a> {
                 Kind::ForwardedFor | Kind::ForwardedMore | Kind::Alias => {}
             }
         }
-        seen.trailers &= !mark_named(fields, kinds, seen.options)?;
-        Ok(seen)
+        self.trailers &= !mark_named(fields, kinds, self.options)?;
+        Ok(())
     }
 }
 
@@ -223,8 +232,9 @@ struct Writer<'w, 'a, 'f, T, L> {
     /// Where the head starts in what is written to.
     start: usize,
     head: &'w RequestHead<'w, 'a>,
+    target: Target<'a>,
     kinds: &'w [Kind],
-    seen: Seen<'a>,
+    seen: &'w Seen<'a>,
     request: Request,
     hops: Option<u64>,
     host: &'w [u8],
@@ -233,67 +243,67 @@ struct Writer<'w, 'a, 'f, T, L> {
 }
 
 impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
-    fn write(mut self, target: &Target<'_>, out: &mut Vec<u8>) -> Result<Request, Reject> {
-        push(
-            out,
-            &[
-                self.head.method.as_bytes(),
-                b" ",
-                target.lead,
-                target.rest,
-                b" HTTP/1.1\r\n",
-            ],
-        );
-        if self.seen.host == Once::Missing {
-            line(out, b"Host", self.host);
-        }
+    fn write(mut self, out: &mut Vec<u8>) -> Result<Request, Reject> {
         self.write_received(out)?;
         self.write_connection(out);
         self.write_chain(out);
-        let version: &[u8] = match self.head.version {
-            Version::Http10 => b"1.0 ",
-            Version::Http11 => b"1.1 ",
+        let via: &[u8] = match self.head.version {
+            Version::Http10 => b"Via: 1.0 ",
+            Version::Http11 => b"Via: 1.1 ",
         };
-        push(
-            out,
-            &[b"Via: ", version, self.facts.name.as_bytes(), b"\r\n"],
-        );
+        push(out, [via, self.facts.name.as_bytes(), b"\r\n"]);
         if !self.keeps_id() {
             self.request.id = self.write_id(out, b"X-Request-Id", self.facts.id)?;
         }
-        push(out, &[b"\r\n"]);
+        push(out, [b"\r\n"]);
         if out.len() - self.start > WRITTEN_HEAD_BYTES_MAX {
             return Err(Reject::HeadTooLarge);
         }
         Ok(self.request)
     }
 
-    /// Writes what stays of the fields as they came, in their order.
+    /// Writes the first line, and what stays of the fields as they came, in their order.
     fn write_received(&mut self, out: &mut Vec<u8>) -> Result<(), Reject> {
         let request = self.request;
+        let mut copy = Copy::of(self.head.lines);
+        let (method, target) = (self.head.method.as_bytes(), &self.target);
+        if target.authority.is_none() && self.head.version == Version::Http11 {
+            copy.first(method.len() + b" ".len() + target.rest.len() + b" HTTP/1.1\r\n".len());
+        } else {
+            push(
+                out,
+                [method, b" ", target.lead, target.rest, b" HTTP/1.1\r\n"],
+            );
+        }
+        if self.seen.host == Once::Missing {
+            line(copy.finish(out), b"Host", self.host);
+        }
         for (field, kind) in self.head.fields.iter().zip(self.kinds) {
             let (name, value) = (field.name.as_bytes(), field.value);
             match kind {
-                Kind::Other | Kind::Kept | Kind::Date | Kind::Via => line(out, name, value),
-                Kind::Host => line(out, name, self.host),
-                Kind::ContentLength => number_line(out, name, length(request.framing)),
-                Kind::TransferEncoding => line(out, name, b"chunked"),
-                Kind::Upgrade if request.upgrade => line(out, name, value),
-                Kind::Expect if request.expects_continue => line(out, name, value),
+                Kind::Other | Kind::Kept | Kind::Date | Kind::Via => copy.field(field, out),
+                Kind::Host if self.target.authority.is_none() => copy.field(field, out),
+                Kind::Host => line(copy.finish(out), name, self.host),
+                Kind::ContentLength if is_as_we_write(value) => copy.field(field, out),
+                Kind::ContentLength => number_line(copy.finish(out), name, length(request.framing)),
+                Kind::TransferEncoding if value == b"chunked" => copy.field(field, out),
+                Kind::TransferEncoding => line(copy.finish(out), name, b"chunked"),
+                Kind::Upgrade if request.upgrade => copy.field(field, out),
+                Kind::Expect if request.expects_continue => copy.field(field, out),
                 Kind::Trailer if request.trailers && request.framing == Framing::Chunked => {
-                    line(out, name, value)
+                    copy.field(field, out);
                 }
                 Kind::MaxForwards => match self.hops {
-                    Some(hops) => number_line(out, name, hops),
-                    None => line(out, name, value),
+                    Some(hops) => number_line(copy.finish(out), name, hops),
+                    None => copy.field(field, out),
                 },
                 Kind::RequestId if self.keeps_id() => {
-                    self.request.id = self.write_id(out, name, value)?
+                    self.request.id = self.write_id(copy.finish(out), name, value)?;
                 }
                 Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedMore
                     if self.trusted =>
                 {
-                    line(out, name, value);
+                    copy.field(field, out);
                 }
                 Kind::Hop
                 | Kind::Connection
@@ -308,6 +318,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
                 Kind::Forwarded | Kind::Alias | Kind::RequestId => {}
             }
         }
+        copy.finish(out);
         Ok(())
     }
 
@@ -319,7 +330,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             (false, true) => b"Connection: Upgrade\r\n",
             (false, false) => return,
         };
-        push(out, &[lines]);
+        push(out, [lines]);
     }
 
     /// Writes who sent the request, and through whom.
@@ -330,17 +341,17 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             forwarded,
             ..
         } = self.facts;
-        push(out, &[b"X-Forwarded-For: "]);
+        push(out, [b"X-Forwarded-For: "]);
         if self.trusted {
             chain::write_addresses(out, || self.values(Kind::ForwardedFor), trusts);
         }
         push_addr(out, *client);
-        push(out, &[b"\r\n"]);
+        push(out, [b"\r\n"]);
         if !(self.trusted && self.seen.forwarded_proto) {
-            line(out, b"X-Forwarded-Proto", b"http");
+            push(out, [b"X-Forwarded-Proto: http\r\n"]);
         }
         if !(self.trusted && self.seen.forwarded_host || self.host.is_empty()) {
-            line(out, b"X-Forwarded-Host", self.host);
+            push(out, [b"X-Forwarded-Host: ", self.host, b"\r\n"]);
         }
         if *forwarded || self.trusted && self.seen.forwarded {
             self.write_forwarded(out);
@@ -350,7 +361,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     /// Writes what is believed of `Forwarded`, with an element of our own where one is wanted.
     fn write_forwarded(&self, out: &mut Vec<u8>) {
         let before = out.len();
-        push(out, &[b"Forwarded: "]);
+        push(out, [b"Forwarded: "]);
         let start = out.len();
         if self.trusted {
             chain::write_elements(out, || self.values(Kind::Forwarded), &self.facts.trusts);
@@ -363,7 +374,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
         } else {
             return out.truncate(before);
         }
-        push(out, &[b"\r\n"]);
+        push(out, [b"\r\n"]);
     }
 
     /// The values of all fields of a kind.

@@ -7,13 +7,17 @@ use super::super::{
     Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Response, Version,
     WRITTEN_HEAD_BYTES_MAX,
 };
+use super::copy::{Copy, is_as_we_write};
 use super::{Asked, Kinds, line, mark_named, number_line, push, push_number};
 
 /// How much longer than it came a head may be written, in bytes: a blank behind the status and each colon, and the lines
 /// that we add.
-const ADDED_BYTES_MAX: usize = " ".len()
-    + HEAD_FIELDS_MAX
+const ADDED_BYTES_MAX: usize = HEAD_FIELDS_MAX + FIXED_BYTES_MAX;
+
+/// What of it does not depend on the number of fields.
+const FIXED_BYTES_MAX: usize = " ".len()
     + "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len()
+    + "Transfer-Encoding: chunked\r\n".len()
     + "Connection: Upgrade, keep-alive\r\n".len();
 
 const _: () = assert!(
@@ -26,12 +30,15 @@ pub(super) fn rewrite(
     head: &ResponseHead<'_, '_>,
     asked: &Asked<'_>,
     out: &mut Vec<u8>,
+    reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Response, Reject> {
     let mut kinds = [Kind::Other; HEAD_FIELDS_MAX];
-    let seen = Seen::of(head.fields, &mut kinds)?;
+    let mut seen = Seen::default();
+    seen.read(head.fields, &mut kinds)?;
     let response = judge(head, &seen, asked)?;
     let unknown_to_client = response.is_interim() && asked.request.version == Version::Http10;
     if !unknown_to_client {
+        reserve(out, head.lines.len() + FIXED_BYTES_MAX + head.fields.len());
         Writer {
             head,
             seen: &seen,
@@ -56,20 +63,19 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(fields: &[Field<'a>], kinds: &mut Kinds) -> Result<Self, Reject> {
-        let mut seen = Self::default();
+    fn read(&mut self, fields: &[Field<'a>], kinds: &mut Kinds) -> Result<(), Reject> {
         for (field, place) in fields.iter().zip(kinds.iter_mut()) {
             *place = kind(field.name);
             match *place {
-                Kind::Connection if !seen.options.add(field.value) => {
+                Kind::Connection if !self.options.add(field.value) => {
                     return Err(Reject::Malformed);
                 }
-                Kind::ContentLength => seen.length.add(field.value),
-                Kind::TransferEncoding => seen.coding.add(field.value),
+                Kind::ContentLength => self.length.add(field.value),
+                Kind::TransferEncoding => self.coding.add(field.value),
                 Kind::Upgrade => {
-                    seen.upgrade |= elements(field.value).any(|protocol| !protocol.is_empty())
+                    self.upgrade |= elements(field.value).any(|protocol| !protocol.is_empty())
                 }
-                Kind::Date => seen.date = true,
+                Kind::Date => self.date = true,
                 Kind::Other | Kind::Kept | Kind::Hop | Kind::Host | Kind::Connection | Kind::Te => {
                 }
                 Kind::Trailer | Kind::Expect | Kind::MaxForwards | Kind::Via | Kind::RequestId => {}
@@ -77,8 +83,8 @@ impl<'a> Seen<'a> {
                 Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => {}
             }
         }
-        seen.names_trailers = mark_named(fields, kinds, seen.options)?;
-        Ok(seen)
+        self.names_trailers = mark_named(fields, kinds, self.options)?;
+        Ok(())
     }
 }
 
@@ -128,12 +134,20 @@ struct Writer<'w, 'a> {
 
 impl Writer<'_, '_> {
     fn write(&self, kinds: &Kinds, out: &mut Vec<u8>) {
-        push(out, &[b"HTTP/1.1 "]);
-        push_number(out, u64::from(self.head.status));
-        push(out, &[b" ", self.head.reason, b"\r\n"]);
-        for (field, kind) in self.head.fields.iter().zip(kinds) {
-            self.write_received(field, *kind, out);
+        let (lines, reason) = (self.head.lines, self.head.reason);
+        let mut copy = Copy::of(lines);
+        let start = b"HTTP/1.1 200 ".len();
+        if self.head.version == Version::Http11 && lines[start - 1] == b' ' {
+            copy.first(start + reason.len() + b"\r\n".len());
+        } else {
+            push(out, [b"HTTP/1.1 "]);
+            push_number(out, u64::from(self.head.status));
+            push(out, [b" ", reason, b"\r\n"]);
         }
+        for (field, kind) in self.head.fields.iter().zip(kinds) {
+            self.write_received(field, *kind, &mut copy, out);
+        }
+        copy.finish(out);
         if self.response.status >= 200 && !self.seen.date {
             line(out, b"Date", self.asked.date);
         }
@@ -141,37 +155,53 @@ impl Writer<'_, '_> {
             line(out, b"Transfer-Encoding", b"chunked");
         }
         self.write_connection(out);
-        push(out, &[b"\r\n"]);
+        push(out, [b"\r\n"]);
     }
 
     /// Writes what stays of a field.
-    fn write_received(&self, field: &Field<'_>, kind: Kind, out: &mut Vec<u8>) {
+    fn write_received(
+        &self,
+        field: &Field<'_>,
+        kind: Kind,
+        copy: &mut Copy<'_>,
+        out: &mut Vec<u8>,
+    ) {
         let (name, value) = (field.name.as_bytes(), field.value);
         match kind {
+            Kind::ContentLength if self.may_have_length() && is_as_we_write(value) => {
+                copy.field(field, out);
+            }
             Kind::ContentLength => match number(value) {
-                Some(length) if self.may_have_length() => number_line(out, name, length),
+                Some(length) if self.may_have_length() => {
+                    number_line(copy.finish(out), name, length);
+                }
                 _ => {}
             },
-            Kind::TransferEncoding if self.keeps_coding() => line(out, name, b"chunked"),
+            Kind::TransferEncoding if self.keeps_coding() && value == b"chunked" => {
+                copy.field(field, out);
+            }
+            Kind::TransferEncoding if self.keeps_coding() => {
+                line(copy.finish(out), name, b"chunked");
+            }
             Kind::Trailer
                 if self.response.trailers && self.response.framing == Framing::Chunked =>
             {
-                line(out, name, value)
+                copy.field(field, out)
             }
-            Kind::Upgrade if self.keeps_upgrade() => line(out, name, value),
+            Kind::Upgrade if self.keeps_upgrade() => copy.field(field, out),
             Kind::TransferEncoding | Kind::Trailer | Kind::Upgrade => {}
             Kind::Hop | Kind::Connection | Kind::Te => {}
             Kind::Other | Kind::Kept | Kind::Host | Kind::Date | Kind::Via | Kind::RequestId => {
-                line(out, name, value)
+                copy.field(field, out)
             }
             Kind::Expect | Kind::MaxForwards | Kind::Forwarded | Kind::Alias => {
-                line(out, name, value)
+                copy.field(field, out)
             }
             Kind::ForwardedFor
             | Kind::ForwardedProto
             | Kind::ForwardedHost
             | Kind::ForwardedMore => {
-                line(out, name, value);
+                copy.field(field, out);
             }
         }
     }
@@ -216,7 +246,7 @@ impl Writer<'_, '_> {
         };
         push(
             out,
-            &[
+            [
                 b"Connection: ",
                 upgrade.as_bytes(),
                 comma.as_bytes(),

@@ -88,8 +88,9 @@ fn is_host_and_port(value: &[u8]) -> bool {
         };
         (is_ipv6(&rest[..end]), &rest[end + 1..])
     } else {
-        let end = memchr(b':', value).unwrap_or(value.len());
-        (is_name(&value[..end]), &value[end..])
+        let rest = behind_name(value);
+        let len = value.len() - rest.len();
+        ((1..=NAME_BYTES_MAX).contains(&len), rest)
     };
     sound
         && match rest {
@@ -106,8 +107,8 @@ fn is_ipv6(text: &[u8]) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Whether `text` is a registered name or an IPv4 address (RFC 3986 §3.2.2), neither empty nor longer than names are.
-fn is_name(text: &[u8]) -> bool {
+/// What stands behind a registered name or an IPv4 address (RFC 3986 §3.2.2) at the start of `text`.
+fn behind_name(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while let [byte, behind @ ..] = rest {
         rest = match behind {
@@ -117,10 +118,10 @@ fn is_name(text: &[u8]) -> bool {
             {
                 behind
             }
-            _ => return false,
+            _ => break,
         };
     }
-    (1..=NAME_BYTES_MAX).contains(&text.len())
+    rest
 }
 
 /// What may stand in a registered name as itself: unreserved characters and sub-delimiters (RFC 3986 §2).

@@ -68,6 +68,16 @@ impl Buffers {
             .unwrap_or_else(|| Vec::with_capacity(CLASSES[class].0))
     }
 
+    /// Makes room for so many bytes more behind what `storage` holds, in larger storage if need be.
+    pub fn reserve(&mut self, storage: &mut Vec<u8>, bytes: usize) {
+        let needed = storage.len() + bytes;
+        if storage.capacity() < needed {
+            let mut larger = self.take(needed);
+            larger.extend_from_slice(storage);
+            self.give(std::mem::replace(storage, larger));
+        }
+    }
+
     /// Takes storage back. Whatever it held is gone.
     pub fn give(&mut self, mut storage: Vec<u8>) {
         let capacity = storage.capacity();

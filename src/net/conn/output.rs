@@ -17,9 +17,10 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// Storage to append a message's head to; it leaves with the next [`send`](Self::send) or [`flush`](Self::flush).
-    pub fn compose(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
-        self.outbox.compose(buffers)
+    /// Storage to append a message's head to, in which the writer is to [`reserve`](Buffers::reserve) room; it leaves with
+    /// the next [`send`](Self::send) or [`flush`](Self::flush).
+    pub fn compose(&mut self) -> &mut Vec<u8> {
+        self.outbox.compose()
     }
 
     /// Fills the outbox of a connection on which nothing waits with a request that may have to be sent again.

@@ -75,7 +75,7 @@ fn check_request(input: &[u8], client: IpAddr, forwarded: bool) -> bool {
         forwarded,
         ..facts(client)
     };
-    let Ok(Some((len, first))) = request(input, &facts, &mut out) else {
+    let Ok(Some((len, first))) = request(input, &facts, &mut out, Vec::reserve) else {
         assert!(out.is_empty());
         return false;
     };
@@ -85,7 +85,7 @@ fn check_request(input: &[u8], client: IpAddr, forwarded: bool) -> bool {
         name: "next",
         ..facts
     };
-    let found = request(&out, &next, &mut again);
+    let found = request(&out, &next, &mut again, Vec::reserve);
     let Ok(Some((len, second))) = found else {
         // The count of hops has come to its end.
         assert_eq!(found, Err(Reject::HopsSpent), "{}", out.escape_ascii());
@@ -125,7 +125,7 @@ fn check_response(input: &[u8], request: &Request) -> bool {
         date: b"Sun, 06 Nov 1994 08:49:37 GMT",
     };
     let mut out = Vec::new();
-    let Ok(Some((_, first))) = response(input, &asked, &mut out) else {
+    let Ok(Some((_, first))) = response(input, &asked, &mut out, Vec::reserve) else {
         assert!(out.is_empty());
         return false;
     };
@@ -133,7 +133,9 @@ fn check_response(input: &[u8], request: &Request) -> bool {
         return first.is_interim();
     }
     let mut again = Vec::new();
-    let (len, second) = response(&out, &asked, &mut again).unwrap().unwrap();
+    let (len, second) = response(&out, &asked, &mut again, Vec::reserve)
+        .unwrap()
+        .unwrap();
     assert_eq!((len, second.status), (out.len(), first.status));
     assert_eq!(second.framing, first.framing.for_client(request.version));
     assert_eq!(second.keep_client, first.keep_client);
@@ -167,10 +169,15 @@ fn whatever_passes_of_mutated_requests_is_one_request() {
 fn whatever_passes_of_mutated_responses_is_one_response() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut out = Vec::new();
-    let plain = request(REQUESTS[0].as_bytes(), &facts(CLIENT), &mut out)
-        .unwrap()
-        .unwrap()
-        .1;
+    let plain = request(
+        REQUESTS[0].as_bytes(),
+        &facts(CLIENT),
+        &mut out,
+        Vec::reserve,
+    )
+    .unwrap()
+    .unwrap()
+    .1;
     let asks = [
         plain,
         Request {

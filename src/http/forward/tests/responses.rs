@@ -32,7 +32,7 @@ fn answered(request: Request, close: bool, input: &[u8]) -> Result<(Response, Ve
     };
     let run = |input: &[u8]| {
         let mut out = BEFORE.to_vec();
-        let found = response(input, &asked, &mut out);
+        let found = response(input, &asked, &mut out, Vec::reserve);
         assert!(out.starts_with(BEFORE));
         assert!(matches!(found, Ok(Some(_))) || out == BEFORE);
         found
