@@ -1,7 +1,7 @@
 //! A network in a few lines, for scenes where a test decides what each socket says and takes, hint by hint.
 //!
 //! It models nothing: `tests/sim` does. Each socket takes as many bytes as its `room` allows and says what it is made to say;
-//! time passes only when a test lets it.
+//! time passes only when a test lets it. What the proxy does with it allocates nothing ([`SOCKS`] connections long).
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
@@ -18,6 +18,8 @@ use rondel::proxy::{Now, Proxy};
 
 /// errno of accept(2) and socket(2): this process has no descriptor left.
 const EMFILE: i32 = 24;
+/// So many sockets there can be before room for more is allocated.
+pub(crate) const SOCKS: usize = 1024;
 /// Ticks after which a proxy that is still in a hurry spins.
 const TICKS_MAX: usize = 10_000;
 
@@ -139,26 +141,21 @@ impl Stream for FakeStream {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut sock = self.sock();
         if sock.broken {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let count = sock.room.min(bytes.len());
+        let count = sock.room.min(pieces.iter().map(|piece| piece.len()).sum());
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         sock.room -= count;
         sock.written += count;
         Ok(count)
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(
-            &pieces
-                .iter()
-                .flat_map(|piece| piece.to_vec())
-                .collect::<Vec<u8>>(),
-        )
     }
 
     fn connected(&mut self) -> io::Result<bool> {
@@ -241,6 +238,7 @@ impl Fake {
     /// A proxy with these limits, on a network on which everything has room.
     pub(crate) fn with(limits: Limits) -> Self {
         let world = Rc::new(RefCell::new(World {
+            socks: Vec::with_capacity(SOCKS),
             descriptors_max: usize::MAX,
             upstream_room: usize::MAX,
             ..World::default()
@@ -286,6 +284,13 @@ impl Fake {
 
     /// A client calls.
     pub(crate) fn call(&mut self) -> usize {
+        let id = self.stand_at_the_door();
+        self.let_in();
+        id
+    }
+
+    /// A client calls, and nobody was told of it yet.
+    pub(crate) fn stand_at_the_door(&mut self) -> usize {
         let mut world = self.world.borrow_mut();
         world.socks.push(Sock {
             room: usize::MAX,
@@ -293,14 +298,17 @@ impl Fake {
         });
         let id = world.socks.len() - 1;
         world.calling.push_back(id);
-        drop(world);
+        id
+    }
+
+    /// The listener tells of clients.
+    pub(crate) fn let_in(&mut self) {
         let hint = Readiness {
             readable: true,
             ..Readiness::default()
         };
         self.proxy.notify(Owner::Listener(0), hint);
         self.settle();
-        id
     }
 
     /// The upstream that was made last.
@@ -310,8 +318,13 @@ impl Fake {
 
     /// A socket says something.
     pub(crate) fn say(&mut self, id: usize, bytes: &[u8]) {
-        self.sock(id).incoming.extend(bytes);
+        self.put(id, bytes);
         self.hint(id, true, true);
+    }
+
+    /// A socket has something to be read, and nobody was told of it yet.
+    pub(crate) fn put(&mut self, id: usize, bytes: &[u8]) {
+        self.sock(id).incoming.extend(bytes);
     }
 
     /// An event tells something of a socket, be it true or not.

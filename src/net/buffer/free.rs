@@ -193,6 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn storage_grows_from_class_to_class_with_what_it_holds() {
+        let mut buffers = Buffers::default();
+        let mut storage = Vec::new();
+        for (size, _) in CLASSES {
+            let more = size - storage.len();
+            buffers.reserve(&mut storage, more);
+            assert_eq!(storage.capacity(), size);
+            storage.resize(size, b'x');
+        }
+        assert!(storage.iter().all(|&byte| byte == b'x'));
+        let free: Vec<usize> = buffers.free.iter().map(|free| free.storage.len()).collect();
+        assert_eq!(free, [1, 1, 1, 0], "what was outgrown is lent again");
+    }
+
+    #[test]
     fn reads_are_small_while_much_is_held() {
         for (held, expected) in [
             (0, READ_BYTES_MAX),
