@@ -1,9 +1,21 @@
-//! Lines of a head that go on as they came. Those that follow one another are copied in one piece.
+//! The lines of a head on their way. Those that go on as they came and follow one another are copied in one piece.
 
 use std::ops::Range;
 
 use super::super::head::{Field, position};
-use super::line;
+use super::{line, number_line};
+
+/// What becomes of a field.
+pub(super) enum Fate<'v> {
+    /// It does not go on.
+    Dropped,
+    /// It goes on with its name and value as they came.
+    Kept,
+    /// It goes on with this value.
+    Value(&'v [u8]),
+    /// It goes on with this number for a value.
+    Number(u64),
+}
 
 /// Copies lines of a head.
 pub(super) struct Copy<'a> {
@@ -24,10 +36,16 @@ impl<'a> Copy<'a> {
         self.due = 0..len;
     }
 
-    /// A field goes on with its name and value as they came.
-    #[inline]
-    pub(super) fn field(&mut self, field: &Field<'_>, out: &mut Vec<u8>) {
+    /// The next field meets its fate. Inlined, so that fates are no values that are handed over, but branches.
+    #[inline(always)]
+    pub(super) fn field(&mut self, field: &Field<'_>, fate: Fate<'_>, out: &mut Vec<u8>) {
         let (name, value) = (field.name.as_bytes(), field.value);
+        match fate {
+            Fate::Dropped => return,
+            Fate::Kept => {}
+            Fate::Value(value) => return line(self.finish(out), name, value),
+            Fate::Number(number) => return number_line(self.finish(out), name, number),
+        }
         let start = position(self.lines, name);
         let blank = start + name.len() + b":".len();
         let value_start = position(self.lines, value);

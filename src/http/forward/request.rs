@@ -13,9 +13,9 @@ use super::super::{
     Framing, HEAD_FIELDS_MAX, HOST_BYTES_MAX, Method, Reject, Request, Span, Version,
     WRITTEN_HEAD_BYTES_MAX,
 };
-use super::copy::{Copy, is_as_we_write};
+use super::copy::{Copy, Fate, is_as_we_write};
 use super::target::{self, Target};
-use super::{Facts, Kinds, chain, line, mark_named, number_line, push, push_addr};
+use super::{Facts, Kinds, chain, line, mark_named, push, push_addr};
 
 /// Longest request id taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -264,7 +264,6 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
 
     /// Writes the first line, and what stays of the fields as they came, in their order.
     fn write_received(&mut self, out: &mut Vec<u8>) -> Result<(), Reject> {
-        let request = self.request;
         let mut copy = Copy::of(self.head.lines);
         let (method, target) = (self.head.method.as_bytes(), &self.target);
         if target.authority.is_none() && self.head.version == Version::Http11 {
@@ -279,47 +278,40 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             line(copy.finish(out), b"Host", self.host);
         }
         for (field, kind) in self.head.fields.iter().zip(self.kinds) {
-            let (name, value) = (field.name.as_bytes(), field.value);
-            match kind {
-                Kind::Other | Kind::Kept | Kind::Date | Kind::Via => copy.field(field, out),
-                Kind::Host if self.target.authority.is_none() => copy.field(field, out),
-                Kind::Host => line(copy.finish(out), name, self.host),
-                Kind::ContentLength if is_as_we_write(value) => copy.field(field, out),
-                Kind::ContentLength => number_line(copy.finish(out), name, length(request.framing)),
-                Kind::TransferEncoding if value == b"chunked" => copy.field(field, out),
-                Kind::TransferEncoding => line(copy.finish(out), name, b"chunked"),
-                Kind::Upgrade if request.upgrade => copy.field(field, out),
-                Kind::Expect if request.expects_continue => copy.field(field, out),
-                Kind::Trailer if request.trailers && request.framing == Framing::Chunked => {
-                    copy.field(field, out);
-                }
-                Kind::MaxForwards => match self.hops {
-                    Some(hops) => number_line(copy.finish(out), name, hops),
-                    None => copy.field(field, out),
-                },
-                Kind::RequestId if self.keeps_id() => {
-                    self.request.id = self.write_id(copy.finish(out), name, value)?;
-                }
-                Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedMore
-                    if self.trusted =>
-                {
-                    copy.field(field, out);
-                }
-                Kind::Hop
-                | Kind::Connection
-                | Kind::Te
-                | Kind::Trailer
-                | Kind::Upgrade
-                | Kind::Expect => {}
-                Kind::ForwardedFor
-                | Kind::ForwardedProto
-                | Kind::ForwardedHost
-                | Kind::ForwardedMore => {}
-                Kind::Forwarded | Kind::Alias | Kind::RequestId => {}
+            if *kind == Kind::RequestId && self.keeps_id() {
+                let name = field.name.as_bytes();
+                self.request.id = self.write_id(copy.finish(out), name, field.value)?;
+            } else {
+                copy.field(field, self.fate(*kind, field.value), out);
             }
         }
         copy.finish(out);
         Ok(())
+    }
+
+    /// What becomes of a field of this kind and value.
+    #[inline(always)]
+    fn fate(&self, kind: Kind, value: &[u8]) -> Fate<'_> {
+        let request = &self.request;
+        match kind {
+            Kind::Other | Kind::Kept | Kind::Date | Kind::Via => Fate::Kept,
+            Kind::Host if self.target.authority.is_none() => Fate::Kept,
+            Kind::Host => Fate::Value(self.host),
+            Kind::ContentLength if is_as_we_write(value) => Fate::Kept,
+            Kind::ContentLength => Fate::Number(length(request.framing)),
+            Kind::TransferEncoding => Fate::Value(b"chunked"),
+            Kind::Upgrade if request.upgrade => Fate::Kept,
+            Kind::Expect if request.expects_continue => Fate::Kept,
+            Kind::Trailer if request.trailers && request.framing == Framing::Chunked => Fate::Kept,
+            Kind::MaxForwards => self.hops.map_or(Fate::Kept, Fate::Number),
+            Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedMore if self.trusted => {
+                Fate::Kept
+            }
+            Kind::Hop | Kind::Connection | Kind::Te => Fate::Dropped,
+            Kind::Trailer | Kind::Upgrade | Kind::Expect => Fate::Dropped,
+            Kind::ForwardedFor | Kind::ForwardedProto | Kind::ForwardedHost => Fate::Dropped,
+            Kind::ForwardedMore | Kind::Forwarded | Kind::Alias | Kind::RequestId => Fate::Dropped,
+        }
     }
 
     /// Writes what holds for the connection to the backend only.

@@ -7,8 +7,8 @@ use super::super::{
     Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Response, Version,
     WRITTEN_HEAD_BYTES_MAX,
 };
-use super::copy::{Copy, is_as_we_write};
-use super::{Asked, Kinds, line, mark_named, number_line, push, push_number};
+use super::copy::{Copy, Fate, is_as_we_write};
+use super::{Asked, Kinds, line, mark_named, push, push_number};
 
 /// How much longer than it came a head may be written, in bytes: a blank behind the status and each colon, and the lines
 /// that we add.
@@ -145,7 +145,7 @@ impl Writer<'_, '_> {
             push(out, [b" ", reason, b"\r\n"]);
         }
         for (field, kind) in self.head.fields.iter().zip(kinds) {
-            self.write_received(field, *kind, &mut copy, out);
+            copy.field(field, self.fate(*kind, field.value), out);
         }
         copy.finish(out);
         if self.response.status >= 200 && !self.seen.date {
@@ -158,51 +158,26 @@ impl Writer<'_, '_> {
         push(out, [b"\r\n"]);
     }
 
-    /// Writes what stays of a field.
-    fn write_received(
-        &self,
-        field: &Field<'_>,
-        kind: Kind,
-        copy: &mut Copy<'_>,
-        out: &mut Vec<u8>,
-    ) {
-        let (name, value) = (field.name.as_bytes(), field.value);
+    /// What becomes of a field of this kind and value.
+    #[inline(always)]
+    fn fate(&self, kind: Kind, value: &[u8]) -> Fate<'static> {
         match kind {
-            Kind::ContentLength if self.may_have_length() && is_as_we_write(value) => {
-                copy.field(field, out);
-            }
-            Kind::ContentLength => match number(value) {
-                Some(length) if self.may_have_length() => {
-                    number_line(copy.finish(out), name, length);
-                }
-                _ => {}
-            },
-            Kind::TransferEncoding if self.keeps_coding() && value == b"chunked" => {
-                copy.field(field, out);
-            }
-            Kind::TransferEncoding if self.keeps_coding() => {
-                line(copy.finish(out), name, b"chunked");
-            }
+            Kind::ContentLength if !self.may_have_length() => Fate::Dropped,
+            Kind::ContentLength if is_as_we_write(value) => Fate::Kept,
+            Kind::ContentLength => number(value).map_or(Fate::Dropped, Fate::Number),
+            Kind::TransferEncoding if self.keeps_coding() => Fate::Value(b"chunked"),
             Kind::Trailer
                 if self.response.trailers && self.response.framing == Framing::Chunked =>
             {
-                copy.field(field, out)
+                Fate::Kept
             }
-            Kind::Upgrade if self.keeps_upgrade() => copy.field(field, out),
-            Kind::TransferEncoding | Kind::Trailer | Kind::Upgrade => {}
-            Kind::Hop | Kind::Connection | Kind::Te => {}
-            Kind::Other | Kind::Kept | Kind::Host | Kind::Date | Kind::Via | Kind::RequestId => {
-                copy.field(field, out)
-            }
-            Kind::Expect | Kind::MaxForwards | Kind::Forwarded | Kind::Alias => {
-                copy.field(field, out)
-            }
-            Kind::ForwardedFor
-            | Kind::ForwardedProto
-            | Kind::ForwardedHost
-            | Kind::ForwardedMore => {
-                copy.field(field, out);
-            }
+            Kind::Upgrade if self.keeps_upgrade() => Fate::Kept,
+            Kind::TransferEncoding | Kind::Trailer | Kind::Upgrade => Fate::Dropped,
+            Kind::Hop | Kind::Connection | Kind::Te => Fate::Dropped,
+            Kind::Other | Kind::Kept | Kind::Host | Kind::Date | Kind::Via => Fate::Kept,
+            Kind::RequestId | Kind::Expect | Kind::MaxForwards => Fate::Kept,
+            Kind::ForwardedFor | Kind::ForwardedProto | Kind::ForwardedHost => Fate::Kept,
+            Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => Fate::Kept,
         }
     }
 
