@@ -76,3 +76,76 @@ impl<'a> Copy<'a> {
 pub(super) fn is_as_we_write(digits: &[u8]) -> bool {
     matches!(digits, [_] | [b'1'..=b'9', ..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::head;
+    use super::*;
+
+    /// What is written of a head with these lines behind its first: those that begin with `-` are dropped, with `*` they get
+    /// another value, with `#` a number, and all others are kept.
+    fn check(fields: &[&str], expected: &[&str]) {
+        let lines = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n"));
+        let mut slots = head::slots();
+        let head = head::request(lines.as_bytes(), &mut slots)
+            .unwrap()
+            .unwrap();
+        let mut copy = Copy::of(head.lines);
+        copy.first("GET / HTTP/1.1\r\n".len());
+        let mut out = Vec::new();
+        for field in head.fields {
+            let fate = match field.name.as_bytes()[0] {
+                b'-' => Fate::Dropped,
+                b'*' => Fate::Value(b"other"),
+                b'#' => Fate::Number(10),
+                _ => Fate::Kept,
+            };
+            copy.field(field, fate, &mut out);
+        }
+        copy.finish(&mut out);
+        let expected = format!("GET / HTTP/1.1\r\n{}\r\n", expected.join("\r\n"));
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{fields:?}");
+    }
+
+    #[test]
+    fn lines_go_on_in_their_order_whatever_becomes_of_their_neighbours() {
+        let lines = ["a: 1", "b: 2 3", "c: ", "d: 4"];
+        check(&lines, &lines);
+        check(&["-: 1", "a: 1", "-: ", "-a: 1", "b: 2"], &["a: 1", "b: 2"]);
+        check(&["a: 1", "b: 2", "-: 3"], &["a: 1", "b: 2"]);
+        check(
+            &["*: 1", "a: 1", "#: 9", "*b:", "b: 2", "#b:3"],
+            &["*: other", "a: 1", "#: 10", "*b: other", "b: 2", "#b: 10"],
+        );
+    }
+
+    #[test]
+    fn blanks_around_a_value_are_as_we_write_them() {
+        for odd in [
+            "b:2",
+            "b:  2",
+            "b:\t2",
+            "b: 2 ",
+            "b:2 ",
+            "b: 2\t",
+            "b: \t2 \t",
+        ] {
+            check(&[odd], &["b: 2"]);
+            check(&["a: 1", odd, "c: 3"], &["a: 1", "b: 2", "c: 3"]);
+            check(&[odd, odd, "c: 3"], &["b: 2", "b: 2", "c: 3"]);
+        }
+        for empty in ["b:", "b: ", "b:  ", "b:\t", "b: \t"] {
+            check(&["a: 1", empty, "c: 3"], &["a: 1", "b: ", "c: 3"]);
+        }
+    }
+
+    #[test]
+    fn numbers_with_zeros_before_them_are_not_as_we_write_them() {
+        for digits in ["0", "7", "10", "9223372036854775807"] {
+            assert!(is_as_we_write(digits.as_bytes()), "{digits}");
+        }
+        for digits in ["00", "01", "007", ""] {
+            assert!(!is_as_we_write(digits.as_bytes()), "{digits}");
+        }
+    }
+}
