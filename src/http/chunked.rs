@@ -99,11 +99,15 @@ impl Chunked {
                 | State::SizeLf
                 | State::DataCr
                 | State::DataLf => {
-                    let byte = input[at.taken];
-                    at.taken += 1;
-                    if self.step(byte)? && self.output != Output::Data {
-                        input[at.made] = byte;
-                        at.made += 1;
+                    let rest = &input[at.taken..];
+                    let (len, goes_on) = match self.whole_line(rest)? {
+                        0 => (1, self.step(rest[0])?),
+                        len => (len, true),
+                    };
+                    if goes_on && self.output != Output::Data {
+                        move_down(input, &mut at, len);
+                    } else {
+                        at.taken += len;
                     }
                 }
             }
@@ -122,6 +126,43 @@ impl Chunked {
         }
     }
 
+    /// Takes the usual line, which is there whole and has nothing that does not go on, in one step. Says how long it is, and
+    /// 0 for any other, which is taken byte by byte.
+    fn whole_line(&mut self, rest: &[u8]) -> Result<usize, Reject> {
+        match (self.state, rest) {
+            (State::DataCr, [b'\r', b'\n', ..]) => {
+                self.excess = self.excess.saturating_add(2);
+                self.state = State::Size { digits: 0 };
+                Ok(2)
+            }
+            (State::Size { digits: 0 }, _) => {
+                let Some((digits, size)) = size_line(rest) else {
+                    return Ok(0);
+                };
+                self.left = size;
+                self.excess = self.excess.saturating_add(u16::from(digits) + 2);
+                self.begin_chunk()?;
+                Ok(usize::from(digits) + 2)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// The line with a chunk's size was read to its end.
+    fn begin_chunk(&mut self) -> Result<(), Reject> {
+        let grant = GRANT + GRANT_PER_BYTE * self.left;
+        self.excess = u16::try_from(grant).map_or(0, |grant| self.excess.saturating_sub(grant));
+        if self.excess > EXCESS_MAX {
+            return Err(Reject::BadChunk);
+        }
+        self.state = if self.left == 0 {
+            State::Trailers
+        } else {
+            State::Data
+        };
+        Ok(())
+    }
+
     /// Takes one byte that is not data, and tells whether it goes on where chunks do.
     fn step(&mut self, byte: u8) -> Result<bool, Reject> {
         let (next, goes_on) = match (self.state, byte) {
@@ -135,20 +176,16 @@ impl Chunked {
             (State::Extension { bytes }, b'\t' | b' '..=b'~') if bytes < EXTENSION_BYTES_MAX => {
                 (State::Extension { bytes: bytes + 1 }, false)
             }
-            (State::SizeLf, b'\n') if self.left == 0 => (State::Trailers, true),
-            (State::SizeLf, b'\n') => (State::Data, true),
+            (State::SizeLf, b'\n') => {
+                self.excess = self.excess.saturating_add(1);
+                self.begin_chunk()?;
+                return Ok(true);
+            }
             (State::DataCr, b'\r') => (State::DataLf, true),
             (State::DataLf, b'\n') => (State::Size { digits: 0 }, true),
             _ => return Err(Reject::BadChunk),
         };
         self.excess = self.excess.saturating_add(1);
-        if self.state == State::SizeLf {
-            let grant = GRANT + GRANT_PER_BYTE * self.left;
-            self.excess = u16::try_from(grant).map_or(0, |grant| self.excess.saturating_sub(grant));
-            if self.excess > EXCESS_MAX {
-                return Err(Reject::BadChunk);
-            }
-        }
         self.state = next;
         Ok(goes_on)
     }
@@ -182,6 +219,25 @@ impl Chunked {
         self.state = State::Done;
         Ok(true)
     }
+}
+
+/// How many digits there are in a line that has nothing else, and what size they write; nothing for any other line, and while
+/// it is not whole.
+fn size_line(rest: &[u8]) -> Option<(u8, u64)> {
+    let (mut digits, mut size) = (0, 0);
+    for &byte in rest {
+        match char::from(byte).to_digit(16) {
+            Some(digit) if digits < DIGITS_MAX => {
+                digits += 1;
+                size = size << 4 | u64::from(digit);
+            }
+            _ => {
+                let whole = digits > 0 && rest[usize::from(digits)..].starts_with(b"\r\n");
+                return whole.then_some((digits, size));
+            }
+        }
+    }
+    None
 }
 
 /// Whether a trailer says what may be said behind a body: nothing of framing, routing, credentials or how to read the

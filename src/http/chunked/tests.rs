@@ -201,6 +201,29 @@ fn much_around_little_data_is_refused() {
 }
 
 #[test]
+fn zeros_before_a_size_count_whether_its_line_comes_whole_or_not() {
+    // Each chunk has one byte around its data more than it is granted.
+    let body =
+        |count: usize| ["000000000000001\r\nx\r\n".repeat(count), "0\r\n\r\n".into()].concat();
+    let most = usize::from(EXCESS_MAX) + 1;
+    for (count, refused) in [(most, false), (most + 1, true)] {
+        let body = body(count);
+        for piece in [1, 19, 1000, body.len()] {
+            let cuts: Vec<usize> = (piece..body.len())
+                .step_by(piece)
+                .chain([body.len()])
+                .collect();
+            let found = fed(body.as_bytes(), Output::Chunks, &cuts);
+            assert_eq!(
+                found == Err(Reject::BadChunk),
+                refused,
+                "{count} in {piece}"
+            );
+        }
+    }
+}
+
+#[test]
 fn any_cut_of_any_body_gives_what_the_whole_gives() {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
