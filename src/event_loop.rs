@@ -25,8 +25,9 @@ use crate::proxy::{Now, Proxy};
 use self::kernel::Kernel;
 use self::pipes::pipes_max;
 
-/// Events taken from the kernel at once at most; the rest comes with the next poll.
-const EVENTS_PER_POLL_MAX: usize = 1024;
+/// Events taken from the kernel at once at most; the rest comes with the next poll. Of thousands of busy sockets those that
+/// are looked at together are then still in the cache when they have their turns.
+const EVENTS_PER_POLL_MAX: usize = 128;
 /// Descriptors that are neither clients nor upstreams nor listeners: standard streams, poll, signals, and some to spare.
 const DESCRIPTORS_RESERVED: usize = 16;
 /// The token of the signals; sockets have their descriptor.
