@@ -10,9 +10,15 @@ use super::{
     HELD_BYTES_SOFT, LARGE, MIDDLE, READ_BYTES_MAX, READ_BYTES_TIGHT, SESSION_BYTES_MAX, SMALL,
 };
 
-/// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (9 MiB in all):
-/// the least is that of a usual head.
-const CLASSES: [(usize, usize); 4] = [(2 * 1024, 2048), (SMALL, 64), (MIDDLE, 16), (LARGE, 16)];
+/// The sizes that storage comes in, in bytes, and how many free ones of each are kept for the next taker (11 MiB in all):
+/// the first are those of a usual head, and of one with long cookies.
+const CLASSES: [(usize, usize); 5] = [
+    (2 * 1024, 2048),
+    (8 * 1024, 256),
+    (SMALL, 64),
+    (MIDDLE, 16),
+    (LARGE, 16),
+];
 
 /// How long free storage must have lain unused to be let go of.
 pub const UNUSED_MAX: Duration = Duration::from_secs(1);
@@ -158,11 +164,11 @@ mod tests {
         assert_eq!(buffers.next(), None, "there is none");
         // How many of each size are needed in each second, and how many are free after it.
         for (needed, expected) in [
-            (20, [20, 20, 16, 16]),
-            (3, [16, 3, 3, 3]),
-            (3, [16, 3, 3, 3]),
-            (5, [16, 5, 5, 5]),
-            (0, [16, 0, 0, 0]),
+            (20, [20, 20, 20, 16, 16]),
+            (3, [16, 3, 3, 3, 3]),
+            (3, [16, 3, 3, 3, 3]),
+            (5, [16, 5, 5, 5, 5]),
+            (0, [16, 0, 0, 0, 0]),
         ] {
             for (size, _) in CLASSES {
                 let lent: Vec<Vec<u8>> = (0..needed).map(|_| buffers.take(size)).collect();
@@ -204,7 +210,7 @@ mod tests {
         }
         assert!(storage.iter().all(|&byte| byte == b'x'));
         let free: Vec<usize> = buffers.free.iter().map(|free| free.storage.len()).collect();
-        assert_eq!(free, [1, 1, 1, 0], "what was outgrown is lent again");
+        assert_eq!(free, [1, 1, 1, 1, 0], "what was outgrown is lent again");
     }
 
     #[test]
