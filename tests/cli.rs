@@ -258,7 +258,7 @@ fn help_shows_every_flag_with_its_default() {
         ("--drain-timeout <TIME>", "[default: 30s]"),
         ("--retries <N>", "[default: 2]"),
         ("--max-sessions <N>", "[default: 10000]"),
-        ("--max-idle-per-backend <N>", "[default: 1024]"),
+        ("--max-idle-per-backend <N>", "[default: 10000]"),
         ("--min-body-rate <BYTES>", "[default: 64]"),
         ("--fail-after <N>", "[default: 3]"),
         ("--take-out-last", "[default: it stays in]"),

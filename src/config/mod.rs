@@ -77,7 +77,8 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Clients connected at a time; beyond it the listeners wait. Made to fit the descriptors that there are.
     pub sessions_max: usize,
-    /// Idle upstreams kept for each backend.
+    /// Idle upstreams kept for each backend. By default as many as there may be clients: with fewer, thousands of busy clients
+    /// make connections anew which others have just closed.
     pub idle_per_backend_max: usize,
     /// How often a request may be tried again.
     pub retries: u8,
@@ -93,7 +94,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions_max: 10_000,
-            idle_per_backend_max: 1024,
+            idle_per_backend_max: 10_000,
             retries: 2,
             body_rate_min: 64,
             failures_max: 3,
