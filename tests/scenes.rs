@@ -7,6 +7,8 @@ use std::time::Duration;
 use fake::Fake;
 
 const UNFINISHED: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n";
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
 /// What a client and its upstream can hold between them when each read brings as much as it may, in bytes.
 const HELD_MAX: usize = 300 * 1024;
 
@@ -136,4 +138,37 @@ fn a_client_that_reads_nothing_before_it_has_sent_all_is_rid_of_a_body_that_nobo
     fake.sock(client).room = usize::MAX;
     fake.hint(client, false, true);
     assert!(fake.sock(client).written > 9000);
+}
+
+#[test]
+fn a_response_waits_for_the_next_one_no_longer_than_that_takes_a_turn() {
+    // Behind two requests there is a part of another, and behind that the end, or not.
+    for ended in [false, true] {
+        let mut fake = Fake::new();
+        let client = fake.call();
+        fake.sock(client).ended = ended;
+        fake.say(client, &[GET, GET, b"GET / HT"].concat());
+        let upstream = fake.newest();
+        fake.hint(upstream, false, true);
+        for nth in 1..=2 {
+            fake.say(upstream, OK);
+            let written = fake.sock(client).written;
+            assert!(written >= nth * OK.len(), "{written} bytes of {nth}");
+        }
+        assert_eq!(fake.sock(client).closed, ended);
+    }
+}
+
+#[test]
+fn responses_that_come_in_one_tick_each_leave_together() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, &GET.repeat(3));
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    for nth in 1..=3 {
+        assert_eq!(fake.sock(client).written, 0, "before response {nth}");
+        fake.say_within_a_tick(upstream, OK);
+    }
+    assert!(fake.sock(client).written >= 3 * OK.len());
 }

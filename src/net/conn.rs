@@ -44,6 +44,8 @@ pub struct Conn<S> {
     offered: bool,
     /// The last read filled its room, or the last splice brought much: bytes come faster than we take them.
     flooding: bool,
+    /// At the end of so many turns at the latest what waits in the outbox is sent; at once when it is 0.
+    held_back: u8,
     /// How many bytes were spliced here and wait in the kernel until the connection has room for them. They come before
     /// those of the outbox.
     spliced: u32,
@@ -67,6 +69,7 @@ impl<S: Stream> Conn<S> {
             replayable: false,
             offered: false,
             flooding: false,
+            held_back: 0,
             spliced: 0,
             taken: 0,
         }

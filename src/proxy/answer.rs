@@ -77,6 +77,7 @@ impl<S: Stream> Session<S> {
             head_only,
             keep,
         };
+        self.client.hold_nothing_back();
         let out = self.client.compose();
         cx.buffers.reserve(out, REPLY_BYTES_MAX);
         reply::write(&reply, out);
@@ -86,6 +87,13 @@ impl<S: Stream> Session<S> {
         } else {
             Next::Linger
         }))
+    }
+
+    /// No request follows at once, so that responses which were held back for it go out.
+    pub(super) fn send_held_back<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Step<S> {
+        self.client.hold_nothing_back();
+        self.wait_for(Timer::ClientWrite, true, cx);
+        Step::Moved(Phase::Reply(Next::Request))
     }
 
     /// [`Phase::Reply`]: until the kernel has taken our reply.

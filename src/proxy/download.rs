@@ -71,6 +71,7 @@ impl<S: Stream> Session<S> {
                 date: cx.date.text(cx.now.wall),
             };
             let (out, buffers) = (self.client.compose(), &mut cx.buffers);
+            let before = out.len();
             let reserve = |out: &mut Vec<u8>, bytes| buffers.reserve(out, bytes);
             match forward::response(input.bytes(), &asked, out, reserve) {
                 Err(reject) => return Err(Failure::BadResponseHead(reject)),
@@ -80,8 +81,7 @@ impl<S: Stream> Session<S> {
                     cx.budget = cx.budget.saturating_sub(len);
                     exchange.interims += 1;
                     if exchange.interims > INTERIM_MAX {
-                        // Nothing else waits for the client: this one goes no further.
-                        self.client.compose().clear();
+                        self.client.compose().truncate(before);
                         return Err(Failure::TooManyInterim);
                     }
                 }
@@ -89,9 +89,18 @@ impl<S: Stream> Session<S> {
                     // A response that came before the request was out leaves a doubt what the upstream reads next.
                     response.keep_upstream &= sent;
                     let mut body = Body::response(&response, request);
+                    // Whoever has asked for more already gets one response with the next, if that comes at once.
+                    if sent && response.keep_client && self.client.has_input() {
+                        self.client.hold_back();
+                    } else {
+                        self.client.hold_nothing_back();
+                    }
                     let (bytes, stop) =
                         pass_on(input, len, &mut body, &mut self.client, &mut cx.buffers);
                     exchange.download = Download::new(response, body);
+                    if !matches!(exchange.download, Download::Done(_)) {
+                        self.client.hold_nothing_back();
+                    }
                     exchange.upstream.release(&mut cx.buffers);
                     if exchange.attempt.pick.trial {
                         // It may be long until the response is whole: that it began is enough to be live again.

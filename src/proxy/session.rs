@@ -213,7 +213,8 @@ impl<S: Stream> Session<S> {
                 Step::Moved(phase) => self.phase = phase,
                 Step::Stuck(phase) => {
                     self.phase = phase;
-                    return Turn::Rest;
+                    let again = self.client.holds_back() && self.client.end_turn(&mut cx.buffers);
+                    return if again { Turn::Again } else { Turn::Rest };
                 }
                 Step::Spent(phase) => {
                     self.phase = phase;
@@ -383,8 +384,10 @@ impl<S: Stream> Session<S> {
         if cx.budget == 0 {
             return Step::Spent(Phase::Request);
         }
+        let holds_back = self.client.holds_back();
         let mut input = match self.client.look(&mut cx.scratch[..cx.read_bytes_max]) {
             Ok(conn::Look::Bytes(input)) => input,
+            _ if holds_back => return self.send_held_back(cx),
             Ok(conn::Look::Blocked) => {
                 if self.has_begun() {
                     self.wait_for(Timer::Head, false, cx);

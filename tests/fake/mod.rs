@@ -31,6 +31,8 @@ pub(crate) struct Sock {
     pub(crate) endless: bool,
     /// How many bytes it still takes.
     pub(crate) room: usize,
+    /// Whether it has shut its side behind what it says.
+    pub(crate) ended: bool,
     /// Whether the connection is broken for whoever writes.
     pub(crate) broken: bool,
     /// How many bytes it took.
@@ -130,7 +132,7 @@ impl Stream for FakeStream {
         if sock.endless {
             sock.incoming.resize(room.len(), b'x');
         }
-        if sock.incoming.is_empty() {
+        if sock.incoming.is_empty() && !sock.ended {
             return Err(ErrorKind::WouldBlock.into());
         }
         let count = room.len().min(sock.incoming.len());
@@ -327,16 +329,28 @@ impl Fake {
         self.sock(id).incoming.extend(bytes);
     }
 
+    /// A socket says something, and there is one tick before the next thing happens.
+    pub(crate) fn say_within_a_tick(&mut self, id: usize, bytes: &[u8]) {
+        self.sock(id).incoming.extend(bytes);
+        self.tell(id, true, true);
+        self.proxy.tick(self.now);
+    }
+
     /// An event tells something of a socket, be it true or not.
     pub(crate) fn hint(&mut self, id: usize, readable: bool, writable: bool) {
+        self.tell(id, readable, writable);
+        self.settle();
+    }
+
+    fn tell(&mut self, id: usize, readable: bool, writable: bool) {
         let owner = self.sock(id).owner.expect("the proxy has it");
         let hint = Readiness {
             readable,
             writable,
+            read_closed: self.sock(id).ended,
             ..Readiness::default()
         };
         self.proxy.notify(owner, hint);
-        self.settle();
     }
 
     /// Time goes by.

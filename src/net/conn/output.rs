@@ -117,11 +117,38 @@ impl<S: Stream> Conn<S> {
         Ok(())
     }
 
+    /// What little is sent from now on waits for more, until the end of the next turn.
+    pub fn hold_back(&mut self) {
+        self.held_back = 2;
+    }
+
+    /// What is sent from now on, and what was held back, is sent at once.
+    pub fn hold_nothing_back(&mut self) {
+        self.held_back = 0;
+    }
+
+    /// Whether something waits that the kernel was not even offered, for more to come.
+    pub fn holds_back(&self) -> bool {
+        self.held_back > 0
+            && !self.offered
+            && (1..=COMBINE_BYTES_MAX).contains(&self.outbox.bytes().len())
+    }
+
+    /// A turn ends: what nothing was added to is sent. Says whether there must be another turn.
+    pub fn end_turn(&mut self, buffers: &mut Buffers) -> bool {
+        self.held_back -= 1;
+        // An error is met again by whoever looks next.
+        self.held_back > 0 || self.flush(buffers).is_err()
+    }
+
     /// Writes what waits as far as the kernel takes it.
     ///
     /// # Errors
     /// The connection is dead.
     pub fn flush(&mut self, buffers: &mut Buffers) -> io::Result<()> {
+        if self.holds_back() {
+            return Ok(());
+        }
         self.write_behind_outbox(b"", b"", buffers)?;
         self.outbox.tidy(buffers);
         Ok(())
@@ -208,7 +235,7 @@ impl<S: Stream> Conn<S> {
 
     /// Whether bytes wait for the kernel to take them.
     pub fn is_blocked(&self) -> bool {
-        self.spliced > 0 || !self.outbox.is_empty()
+        self.spliced > 0 || !self.outbox.is_empty() && !self.holds_back()
     }
 }
 
