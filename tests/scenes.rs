@@ -160,6 +160,26 @@ fn a_response_waits_for_the_next_one_no_longer_than_that_takes_a_turn() {
 }
 
 #[test]
+fn a_response_that_was_held_back_goes_on_while_the_next_request_waits_for_a_connection() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, &GET.repeat(2));
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.sock(client).room = 10;
+    // The backend closes behind its response, so that the next request needs another connection, which is under way.
+    fake.say(
+        upstream,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx",
+    );
+    assert_eq!(fake.sock(client).written, 10);
+    assert_ne!(fake.newest(), upstream);
+    fake.sock(client).room = usize::MAX;
+    fake.hint(client, false, true);
+    assert!(fake.sock(client).written >= OK.len());
+}
+
+#[test]
 fn responses_that_come_in_one_tick_each_leave_together() {
     let mut fake = Fake::new();
     let client = fake.call();

@@ -152,7 +152,9 @@ impl<S: Stream> Session<S> {
         mut connect: Connect<S>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        if self.client.check().is_err() {
+        // What was held back of the responses before may find room only now.
+        let alive = self.client.check().is_ok() && self.client.flush(&mut cx.buffers).is_ok();
+        if !alive {
             self.note(cx.meet(Failure::ClientGone).reason);
             return Step::Moved(Phase::Closed);
         }
