@@ -78,7 +78,8 @@
 //! 2. Its turn: one read into the loop's buffer (`net::conn`), one call that parses, judges and rewrites the head
 //!    (`http::forward`), into storage that stays until the response begins, should the request be sent again.
 //! 3. The balancer picks a backend ([`balance`]); an idle upstream is taken, or a connection begun (`proxy::connect`).
-//! 4. Head and body leave in one write. The body is judged as it passes (`http::body`), in the buffer it was read into.
+//! 4. Head and body leave in one write. The body is judged as it passes (`http::body`), in the buffer it was read into; of a
+//!    large one most goes from socket to socket in the kernel (`proxy::pump`).
 //! 5. The upstream's descriptor tells of the response: read, parsed, judged, rewritten, written to the client
 //!    (`proxy::exchange`).
 //! 6. Both done: the upstream goes back to the idle ones, the client may ask again, nothing is held.

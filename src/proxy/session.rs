@@ -92,7 +92,7 @@ pub(super) enum Phase<S> {
 pub struct Glance {
     /// Which client it is since the start.
     pub number: u64,
-    /// Its key in this tick: the one in [`Owner::Client`](crate::net::stream::Owner::Client).
+    /// Its key in this tick: the one in [`Owner::Client`].
     pub key: usize,
     /// The phase that it is in.
     pub doing: Doing,
