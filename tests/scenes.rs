@@ -192,3 +192,33 @@ fn responses_that_come_in_one_tick_each_leave_together() {
     }
     assert!(fake.sock(client).written >= 3 * OK.len());
 }
+
+#[test]
+fn a_request_that_is_sent_once_more_is_whole_although_the_client_took_nothing_meanwhile() {
+    const PUT: &[u8] = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\n";
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, GET);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.say(upstream, OK);
+    // A response waits for the next one, and then for the client, which takes nothing as yet.
+    fake.sock(client).room = 0;
+    fake.say(client, &[GET, PUT, b"x"].concat());
+    fake.say(upstream, OK);
+    // Meanwhile the connection of the next request breaks.
+    fake.sock(upstream).broken = true;
+    for _ in 0..2 {
+        fake.say(client, &[b'x'; 4000]);
+    }
+    fake.sock(upstream).ended = true;
+    fake.hint(upstream, true, true);
+    fake.sock(client).room = usize::MAX;
+    fake.hint(client, false, true);
+    let other = fake.newest();
+    assert_ne!(other, upstream, "it is sent once more");
+    fake.hint(other, false, true);
+    fake.say(client, &[b'x'; 999]);
+    let written = fake.sock(other).written;
+    assert!(written > 9000, "{written} bytes of head and body");
+}
