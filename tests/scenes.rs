@@ -222,3 +222,27 @@ fn a_request_that_is_sent_once_more_is_whole_although_the_client_took_nothing_me
     let written = fake.sock(other).written;
     assert!(written > 9000, "{written} bytes of head and body");
 }
+
+#[test]
+fn what_stands_between_an_urgent_byte_and_the_end_of_a_flood_is_not_lost() {
+    const UPGRADE: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: u\r\n\r\n";
+    const SWITCH: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: u\r\n\r\n";
+    let mut fake = Fake::new();
+    let client = fake.call();
+    fake.say(client, UPGRADE);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.say(upstream, SWITCH);
+    let before = fake.sock(client).written;
+    fake.say_within_a_tick(upstream, &[b'x'; 128 * 1024]);
+    // It comes before the next turn, and the event that tells of it behind that.
+    fake.put(upstream, b"last");
+    fake.sock(upstream).urgent = true;
+    fake.sock(upstream).ended = true;
+    fake.pass(Duration::ZERO);
+    fake.hint(upstream, true, true);
+    let written = fake.sock(client).written - before;
+    assert_eq!(written, 128 * 1024 + b"last".len());
+}

@@ -120,8 +120,9 @@ pub trait Net {
     fn connect(&mut self, addr: SocketAddr) -> io::Result<Self::Stream>;
 
     /// Moves up to `most` bytes that `source` has for us towards `sink`, without their passing through our memory: they wait
-    /// in the kernel until [`Stream::send_spliced`] sends them on. Nothing may wait there already. 0 is the end of the stream.
-    /// It may stop before an urgent byte and not go on behind it, as a read does.
+    /// in the kernel until [`Stream::send_spliced`] sends them on. Nothing may wait there already. It may stop before an urgent
+    /// byte and not go on behind it, as a read does. So 0 is the end of the stream, or that the end stands somewhere behind
+    /// such a byte.
     ///
     /// # Errors
     /// `WouldBlock` when `source` has nothing now. `Unsupported` when it cannot be done, or not now: they must be read. Anything

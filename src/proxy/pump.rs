@@ -106,7 +106,6 @@ fn splice<S: Stream, N: Net<Stream = S>>(
     let most =
         u32::try_from(body.unseen()).map_or(SPLICE_BYTES_MAX, |left| left.min(SPLICE_BYTES_MAX));
     let count = match source.splice(sink, most, &mut cx.net) {
-        Ok(Some(0)) => return Err(Some(Stop::SourceEnded)),
         Ok(Some(count)) => count,
         Ok(None) => return Err(Some(Stop::SourceBlocked)),
         Err(error) if error.kind() == ErrorKind::Unsupported => return Err(None),

@@ -33,6 +33,8 @@ pub(crate) struct Sock {
     pub(crate) room: usize,
     /// Whether it has shut its side behind what it says.
     pub(crate) ended: bool,
+    /// Whether it said an urgent byte before what it says now, beyond which no splice goes.
+    pub(crate) urgent: bool,
     /// Whether the connection is broken for whoever writes.
     pub(crate) broken: bool,
     /// How many bytes it took.
@@ -208,6 +210,20 @@ impl Net for FakeNet {
             ..Sock::default()
         });
         Ok(FakeStream(world.socks.len() - 1, Rc::clone(&self.0)))
+    }
+
+    fn splice(
+        &mut self,
+        source: &mut FakeStream,
+        _sink: &mut FakeStream,
+        _most: usize,
+    ) -> io::Result<usize> {
+        let source = source.sock();
+        match (source.urgent, source.ended) {
+            (false, _) => Err(ErrorKind::Unsupported.into()),
+            (true, false) => Err(ErrorKind::WouldBlock.into()),
+            (true, true) => Ok(0),
+        }
     }
 
     fn assign(&mut self, stream: &FakeStream, owner: Owner) {

@@ -223,7 +223,11 @@ impl World {
         let sock = &mut self.socks[id.0];
         if sock.mark == Some(0) && !sock.inbox.is_empty() {
             sock.count_call(self.tick);
-            return Err(io::ErrorKind::WouldBlock.into());
+            return if sock.fin_in {
+                Ok(Vec::new())
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         let room = if self.rng.chance(self.profile.short_writes) {
             self.rng.between(1, most)

@@ -191,6 +191,23 @@ fn an_urgent_byte_stops_a_splice_for_good_and_a_read_once() {
         ],
         &["3", "would block", "would block", "2", "would block"],
     );
+    // With the end behind the bytes that it does not come to, it says that this is the end.
+    check(
+        &[],
+        &[
+            Told("w"),
+            PeerSends(3),
+            PeerSendsUrgent,
+            PeerSends(2),
+            PeerShuts,
+            Told("rwc"),
+            Splice(9),
+            Splice(9),
+            Read(9),
+            Read(9),
+        ],
+        &["3", "0", "2", "0"],
+    );
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Moves at most so many bytes from here to a `sink` on which nothing waits, and sends them on as far as it has room.
-    /// `None` is would-block, 0 the end of the stream.
+    /// `None` is would-block.
     ///
     /// # Errors
     /// This connection is dead; what befalls the sink, its next [`flush`](Self::flush) tells. `Unsupported`: read it.
@@ -118,9 +118,12 @@ impl<S: Stream> Conn<S> {
         net: &mut N,
     ) -> io::Result<Option<usize>> {
         match net.splice(&mut self.stream, &mut sink.stream, most as usize) {
+            // The end, or an urgent byte with bytes and the end behind it, of which no event has told yet: a read knows.
+            Ok(0) => {
+                self.flooding = false;
+                Err(ErrorKind::Unsupported.into())
+            }
             Ok(count) => {
-                self.ended = count == 0;
-                self.readable = !self.ended;
                 self.flooding = count >= FLOOD_BYTES;
                 sink.spliced = u32::try_from(count).expect("no more than was asked for");
                 sink.expect_no_repeat();
