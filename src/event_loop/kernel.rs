@@ -18,7 +18,7 @@ use crate::net::buffer::OWN_MEMORY_BYTES;
 use crate::net::stream::{Net, Owner, Stream};
 
 use super::diag;
-use super::pipes::{Pipe, Pipes};
+use super::pipes::{Pipe, Pipes, is_about_splicing};
 
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
@@ -133,7 +133,10 @@ impl Net for Kernel {
         } else {
             sink.pipe = Some(pipe);
         }
-        result
+        result.map_err(|error| match is_about_splicing(&error) {
+            true => ErrorKind::Unsupported.into(),
+            false => error,
+        })
     }
 
     fn assign(&mut self, stream: &TcpSocket, owner: Owner) {

@@ -1,7 +1,7 @@
 //! Pipes through which bytes go from one socket to another without passing through our memory: splice(2).
 //!
 //! A pipe is lent to the socket that its bytes are for, and comes back once they are gone. Where none is left, or the kernel
-//! gives none of a useful size, the bytes are read and written as ever.
+//! gives none of a useful size, or does not splice at all, the bytes are read and written as ever.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -128,6 +128,16 @@ impl Pipe {
     }
 }
 
+/// Whether a splice failed because there is none here, or not now, and not because of its socket: a kernel may know none, a
+/// sandbox may forbid it.
+pub(super) fn is_about_splicing(error: &io::Error) -> bool {
+    use ErrorKind::{Interrupted, InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
+    matches!(
+        error.kind(),
+        Interrupted | InvalidInput | OutOfMemory | PermissionDenied | Unsupported
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -176,6 +186,27 @@ mod tests {
         pipe.give_back();
         assert_eq!(pipes.0.borrow().free.len(), 0);
         assert!(pipes.lend().expect("another one").is_empty());
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_splice_is_no_socket_that_broke() {
+        const EPERM: i32 = 1;
+        const EINTR: i32 = 4;
+        const EAGAIN: i32 = 11;
+        const ENOMEM: i32 = 12;
+        const EINVAL: i32 = 22;
+        const EPIPE: i32 = 32;
+        const ENOSYS: i32 = 38;
+        const ECONNRESET: i32 = 104;
+        const ETIMEDOUT: i32 = 110;
+        for errno in [EPERM, EINTR, ENOMEM, EINVAL, ENOSYS] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert!(is_about_splicing(&error), "{error}");
+        }
+        for errno in [EAGAIN, EPIPE, ECONNRESET, ETIMEDOUT] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert!(!is_about_splicing(&error), "{error}");
+        }
     }
 
     #[test]
