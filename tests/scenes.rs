@@ -246,3 +246,27 @@ fn what_stands_between_an_urgent_byte_and_the_end_of_a_flood_is_not_lost() {
     let written = fake.sock(client).written - before;
     assert_eq!(written, 128 * 1024 + b"last".len());
 }
+
+#[test]
+fn a_slow_client_gets_the_last_of_its_responses_although_it_waited_for_another_request() {
+    // --body-timeout is one minute, --min-body-rate 64 bytes per second.
+    for (rate, lives) in [(1000, true), (20, false)] {
+        let mut fake = Fake::new();
+        let client = fake.call();
+        fake.say(client, GET);
+        let upstream = fake.newest();
+        fake.hint(upstream, false, true);
+        fake.sock(client).acknowledged = Some(0);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+        fake.say(upstream, &[&head[..], &[b'x'; 1_000_000]].concat());
+        // All of that is in the kernel, which has no room for more before the client has taken much of it.
+        fake.sock(client).room = 0;
+        fake.say(client, &[GET, b"GET / HT"].concat());
+        fake.say(upstream, OK);
+        for _ in 0..300 {
+            fake.sock(client).acknowledge(rate);
+            fake.pass(Duration::from_secs(1));
+        }
+        assert_eq!(!fake.sock(client).closed, lives, "{rate} bytes per second");
+    }
+}

@@ -96,7 +96,7 @@ impl<S: Stream> Session<S> {
         Step::Moved(Phase::Reply(Next::Request))
     }
 
-    /// [`Phase::Reply`]: until the kernel has taken our reply.
+    /// [`Phase::Reply`]: until the kernel has taken our reply, and what was held back before it.
     pub(super) fn reply<N: Net<Stream = S>>(&mut self, next: Next, cx: &mut Shared<N>) -> Step<S> {
         if self.client.flush(&mut cx.buffers).is_err() {
             return Step::Moved(Phase::Closed);

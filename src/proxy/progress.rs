@@ -38,15 +38,26 @@ impl<S: Stream> Session<S> {
         }
         let acknowledged = match (&self.phase, timer) {
             (Phase::Exchange(exchange), Timer::UpstreamWrite) => exchange.upstream.acknowledged(),
-            (Phase::Exchange(_), Timer::ClientWrite) => self.client.acknowledged(),
-            // A reply of our own is short.
+            (Phase::Exchange(_) | Phase::Reply(_), Timer::ClientWrite) => {
+                self.client.acknowledged()
+            }
             _ => None,
         };
         let wait = timer.duration(&cx.timeouts);
+        let least = match self.phase {
+            // Short as it is, much may wait in the kernel before it; and here nobody judges the pace.
+            Phase::Reply(_) => {
+                let seconds = (wait - wait / FIRST_LOOK).as_secs();
+                cx.limits.body_rate_min.saturating_mul(seconds).max(1)
+            }
+            _ => 1,
+        };
         self.deadline = match self.look {
             // However late the look is, the wait is over when it would have been without.
             None => self.deadline + (wait - wait / FIRST_LOOK),
-            Some(Look(Some(before))) if acknowledged > Some(before) => {
+            Some(Look(Some(before)))
+                if acknowledged.is_some_and(|now| now >= before.saturating_add(least)) =>
+            {
                 self.watch_unseen(Acknowledged::now(acknowledged, cx), cx);
                 cx.now.instant + wait
             }

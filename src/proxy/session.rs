@@ -79,7 +79,7 @@ pub(super) enum Phase<S> {
     Exchange(Box<Exchange<S>>),
     /// After 101 both sides are opaque.
     Tunnel(Box<Tunnel<S>>),
-    /// A reply of our own is on its way out.
+    /// A reply of our own is on its way out, or responses that were held back for a request that did not follow.
     Reply(Next),
     /// Our sending side is shut; what the client still sends is thrown away, so many bytes at most.
     Linger(usize),
@@ -113,7 +113,7 @@ pub enum Doing {
     Exchange,
     /// After a 101.
     Tunnel,
-    /// A reply of our own is on its way out.
+    /// A reply of our own is on its way out, or what was held back of earlier responses.
     Reply,
     /// It throws away what still comes, so that the last reply is not lost.
     Linger,
