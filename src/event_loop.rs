@@ -90,7 +90,7 @@ impl EventLoop {
         let os = |what| move |error| StartError::Os { what, error };
         let descriptors = raise_descriptors();
         let pipes = pipes_max(descriptors);
-        fit_sessions(&mut config, descriptors.saturating_sub(2 * pipes));
+        fit_sessions(&mut config, descriptors, pipes);
         let poll = Poll::new().map_err(os("create the poll"))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])
             .map_err(os("catch signals"))?;
@@ -259,10 +259,10 @@ fn raise_descriptors() -> usize {
     limit.unwrap_or(usize::MAX)
 }
 
-/// Lowers the session limit to what so many descriptors allow: a client and an upstream each.
-fn fit_sessions(config: &mut Config, descriptors: usize) {
-    let fitting = descriptors.saturating_sub(DESCRIPTORS_RESERVED + config.listen.len()) / 2;
-    let fitting = fitting.max(1);
+/// Lowers the session limit to what so many descriptors allow beside so many pipes: a client and an upstream each.
+fn fit_sessions(config: &mut Config, descriptors: usize, pipes: usize) {
+    let others = DESCRIPTORS_RESERVED + config.listen.len() + 2 * pipes;
+    let fitting = (descriptors.saturating_sub(others) / 2).max(1);
     if fitting < config.limits.sessions_max {
         info!(
             "{descriptors} descriptors allow {fitting} clients at a time, not {}",

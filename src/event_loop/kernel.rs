@@ -23,6 +23,14 @@ use super::pipes::{Pipe, Pipes, is_about_splicing};
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
 
+/// Bytes that the kernel takes for a client beyond what is on its way to it, so that thousands of clients that take nothing
+/// do not fill the memory that the kernel has for TCP, which is everybody's. A slow client then shows its progress in steps
+/// of half as much; where that is later than a body timer, [`diag`] tells of smaller steps.
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
+/// A connection that was spliced to for so many bytes has shown that it takes them. There is no bound on what is unsent from
+/// then on: with one, more of a large download is sent in our time, and less in that of its acknowledgements.
+const TAKES_BYTES_MIN: u32 = 2 * 1024 * 1024;
+
 /// Sockets, and whose they are.
 #[derive(Debug)]
 pub struct Kernel {
@@ -39,6 +47,8 @@ pub struct TcpSocket {
     stream: TcpStream,
     /// Holds what was spliced here and found no room yet.
     pipe: Option<Box<Pipe>>,
+    /// Bytes spliced here, until they are [`TAKES_BYTES_MIN`].
+    spliced: u32,
 }
 
 impl Kernel {
@@ -70,6 +80,7 @@ impl Kernel {
         }
         // Inherited by every connection that is accepted.
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
@@ -99,7 +110,11 @@ impl Kernel {
         let token = Token(descriptor(&stream));
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         self.registry.register(&mut stream, token, interest)?;
-        Ok(TcpSocket { stream, pipe: None })
+        Ok(TcpSocket {
+            stream,
+            pipe: None,
+            spliced: 0,
+        })
     }
 }
 
@@ -133,6 +148,9 @@ impl Net for Kernel {
         } else {
             sink.pipe = Some(pipe);
         }
+        if let Ok(count) = result {
+            sink.has_taken(count);
+        }
         result.map_err(|error| match is_about_splicing(&error) {
             true => ErrorKind::Unsupported.into(),
             false => error,
@@ -154,6 +172,21 @@ impl Net for Kernel {
 
     fn close_listeners(&mut self) {
         self.listeners.clear();
+    }
+}
+
+impl TcpSocket {
+    /// So many more bytes were spliced here, and those before them are gone.
+    fn has_taken(&mut self, count: usize) {
+        if self.spliced < TAKES_BYTES_MIN {
+            self.spliced = self
+                .spliced
+                .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+            if self.spliced >= TAKES_BYTES_MIN {
+                // Where this fails the bound stays, and the download is a little dearer.
+                let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(u32::MAX);
+            }
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Whether a peer takes what the kernel holds for it, although the kernel takes no more from us.
 //!
 //! The kernel takes bytes ahead of the peer, and again only when there is much room: a slow peer shows its progress to us in
-//! steps of up to a megabyte or more, which may take longer than a body timer. What the peer has
-//! acknowledged tells sooner, but has to be asked for. So it is first asked for when a quarter of a wait is over; a peer that
-//! has acknowledged nothing in the rest of it has had its time, and any other has another wait. Where the kernel does not
-//! tell, the steps count alone.
+//! steps of 128 KiB (an upstream, or a client that took megabytes before, of up to a megabyte or more), which may take longer
+//! than a body timer. What the peer has acknowledged tells sooner, but has to be asked for. So it is first asked for when a
+//! quarter of a wait is over; a peer that has acknowledged nothing in the rest of it has had its time, and any other has
+//! another wait. Where the kernel does not tell, the steps count alone.
 
 use std::time::Instant;
 
