@@ -221,6 +221,10 @@ impl Watch {
             }
             Doing::Exchange => (active.moved, timeouts.body.max(timeouts.response)),
             Doing::Tunnel => (active.moved, timeouts.tunnel),
+            // So it is here, and what the kernel takes meanwhile does not begin the wait anew.
+            Doing::Reply if active.arrived > Duration::ZERO => {
+                (active.told.max(active.arrived), 2 * timeouts.body)
+            }
             Doing::Reply => (active.told, timeouts.body),
             Doing::Linger | Doing::Closed => (Duration::ZERO, timeouts.linger),
         };
