@@ -4,7 +4,7 @@
 
 mod diag;
 pub mod kernel;
-pub mod pipes;
+mod pipes;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -143,11 +143,7 @@ impl Net for Kernel {
     ) -> io::Result<usize> {
         let mut pipe = self.pipes.lend().ok_or(ErrorKind::Unsupported)?;
         let result = pipe.fill(&source.stream, most);
-        if pipe.is_empty() {
-            pipe.give_back();
-        } else {
-            sink.pipe = Some(pipe);
-        }
+        sink.keep(pipe);
         if let Ok(count) = result {
             sink.has_taken(count);
         }
@@ -176,6 +172,15 @@ impl Net for Kernel {
 }
 
 impl TcpSocket {
+    /// Keeps a pipe in which something waits for room here.
+    fn keep(&mut self, pipe: Box<Pipe>) {
+        if pipe.is_empty() {
+            pipe.give_back();
+        } else {
+            self.pipe = Some(pipe);
+        }
+    }
+
     /// So many more bytes were spliced here, and those before them are gone.
     fn has_taken(&mut self, count: usize) {
         if self.spliced < TAKES_BYTES_MIN {
@@ -216,11 +221,7 @@ impl Stream for TcpSocket {
             return Ok(0);
         };
         let result = pipe.drain(&self.stream);
-        if pipe.is_empty() {
-            pipe.give_back();
-        } else {
-            self.pipe = Some(pipe);
-        }
+        self.keep(pipe);
         result
     }
 

@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 /// Most pipes at a time, each with two descriptors.
-pub const PIPES_MAX: usize = 64;
+const PIPES_MAX: usize = 64;
 /// One pipe for so many descriptors that we may have: the rest is for clients and upstreams.
 const DESCRIPTORS_PER_PIPE: usize = 64;
 /// Bytes that a pipe is asked to hold. It has a slot for each 4 KiB of that, and each piece that the network brought takes
@@ -19,8 +19,7 @@ const DESCRIPTORS_PER_PIPE: usize = 64;
 const PIPE_BYTES: usize = 512 * 1024;
 
 /// How many pipes there may be where so many descriptors are allowed.
-#[must_use]
-pub fn pipes_max(descriptors: usize) -> usize {
+pub(super) fn pipes_max(descriptors: usize) -> usize {
     PIPES_MAX.min(descriptors / DESCRIPTORS_PER_PIPE)
 }
 
@@ -92,8 +91,8 @@ impl Pipe {
         })
     }
 
-    /// Takes what a socket has, at most so much; 0 is the end of the stream. To be asked of an empty pipe, so that would-block
-    /// is about the socket.
+    /// Takes what a socket has, at most so much; 0 is the end of the stream, or that it stands behind an urgent byte. To be
+    /// asked of an empty pipe, so that would-block is about the socket.
     pub(super) fn fill(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let count = splice(source, None, &self.writer, None, most, flags)?;

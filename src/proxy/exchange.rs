@@ -247,12 +247,10 @@ impl<S: Stream> Session<S> {
         self.client
             .flush(&mut cx.buffers)
             .map_err(|_| Failure::ClientGone)?;
-        if exchange.cut == Some(Cut::Upstream) && self.client.is_blocked() {
-            // Before a response the request may still go elsewhere, or the client's connection go on behind it.
-            let has_head = !matches!(exchange.download, Download::Head);
-            if has_head {
-                self.discard_upload(cx)?;
-            }
+        // Before a response the request may still go elsewhere, or the client's connection go on behind it.
+        let has_head = !matches!(exchange.download, Download::Head);
+        if has_head && exchange.cut == Some(Cut::Upstream) && self.client.is_blocked() {
+            self.discard_upload(cx)?;
         }
         Ok(())
     }
