@@ -3,10 +3,9 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
-use support::{Backend, Client, Rondel, Stage, get, ok};
+use support::{Backend, Client, Later, Rondel, Stage, get, ok};
 
 /// The connection to a backend, newest last, over which this client's request goes; answered.
 fn served(client: &mut Client, upstream: &mut Client) {
@@ -106,7 +105,8 @@ fn a_request_is_tried_again_as_often_as_retries_allow() {
 
 #[test]
 fn three_failures_take_a_backend_out_and_a_trial_brings_it_back() {
-    let addr = Backend::nowhere();
+    let later = Later::new();
+    let addr = later.addr;
     let rondel = Rondel::start(&[addr, Backend::echo("other").addr], &[]);
     let mut client = rondel.connect();
     for _ in 0..6 {
@@ -119,9 +119,7 @@ fn three_failures_take_a_backend_out_and_a_trial_brings_it_back() {
         )),
         "{out}"
     );
-    let back = Backend::on(TcpListener::bind(addr).unwrap(), |conn, _| {
-        support::echo(conn, "back")
-    });
+    let back = later.start(|conn, _| support::echo(conn, "back"));
     // Requests go on; one of them, after a second, is the trial.
     while back.connections() == 0 {
         assert_eq!(client.ask(&get("/")).status(), 200);
@@ -140,8 +138,8 @@ fn three_failures_take_a_backend_out_and_a_trial_brings_it_back() {
 
 #[test]
 fn the_last_live_backend_is_not_taken_out_by_failures() {
-    let addr = Backend::nowhere();
-    let rondel = Rondel::start(&[addr], &[]);
+    let later = Later::new();
+    let rondel = Rondel::start(&[later.addr], &[]);
     let mut client = rondel.connect();
     for _ in 0..5 {
         assert!(
@@ -151,9 +149,7 @@ fn the_last_live_backend_is_not_taken_out_by_failures() {
                 .contains("502 Bad Gateway: connect-refused")
         );
     }
-    let _back = Backend::on(TcpListener::bind(addr).unwrap(), |conn, _| {
-        support::echo(conn, "b")
-    });
+    let _back = later.start(|conn, _| support::echo(conn, "b"));
     assert_eq!(client.ask(&get("/")).status(), 200);
     assert!(!rondel.log().iter().any(|line| line.contains("is out")));
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -205,7 +206,11 @@ fn idle_clients_do_not_make_a_stop_look_cut_short() {
 
 #[test]
 fn both_unspecified_addresses_can_be_listened_on_at_once() {
-    let port = Backend::nowhere().port();
+    // Below the ports that the kernel gives away by itself (ip_local_port_range), so that nobody is given it in the meantime.
+    let start = 20_000 + std::process::id() % 8_000;
+    let port = (start..)
+        .find(|port| TcpListener::bind(format!("[::]:{port}")).is_ok())
+        .expect("a free port");
     let backend = Backend::echo("a");
     let args = [
         "--listen",

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long anything may take before the test fails. Never reached when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -460,12 +460,35 @@ impl Backend {
         })
     }
 
-    /// An address that nobody listens on: it refuses.
+    /// An address that refuses to the end of the test: nobody listens there, and nobody else is given it.
     pub fn nowhere() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
+        static HELD: Mutex<Vec<Later>> = Mutex::new(Vec::new());
+        let later = Later::new();
+        let addr = later.addr;
+        HELD.lock().unwrap().push(later);
+        addr
+    }
+}
+
+/// A backend that does not listen yet: its address refuses, and is nobody else's.
+pub struct Later {
+    pub addr: SocketAddr,
+    socket: Socket,
+}
+
+impl Later {
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any_port.into()).expect("a free port");
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { addr, socket }
+    }
+
+    /// Listens from now on.
+    pub fn start(self, script: impl Fn(Client, usize) + Send + Sync + 'static) -> Backend {
+        self.socket.listen(128).unwrap();
+        Backend::on(self.socket.into(), script)
     }
 }
 
