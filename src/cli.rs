@@ -9,7 +9,7 @@ use clap::Parser as _;
 use log::LevelFilter;
 
 use crate::config::value::Server;
-use crate::config::{Backend, Config, Forwarding, Limits, Timeouts};
+use crate::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
 
 use flags::{Typed, Verb};
 
@@ -45,18 +45,23 @@ pub struct Settings {
     timeouts: Timeouts,
     limits: Limits,
     forwarding: Forwarding,
+    /// What the flags say of the pool; it has no backends yet.
+    pool: Pool,
 }
 
 impl Settings {
     /// The whole configuration, with these addresses.
     #[must_use]
     pub fn with(self, listen: Vec<SocketAddr>, backends: Vec<Backend>) -> Config {
-        Config {
-            listen,
+        let pool = Pool {
             backends,
             timeouts: self.timeouts,
+            ..self.pool
+        };
+        Config {
             limits: self.limits,
             forwarding: self.forwarding,
+            ..Config::simple(&listen, pool)
         }
     }
 }
@@ -147,7 +152,8 @@ fn resolve(servers: &[Server]) -> Result<Vec<Backend>, UsageError> {
     for server in servers {
         let refused =
             |reason: &dyn fmt::Display| UsageError::value("--backend", &server.to_string(), reason);
-        let backend = server.resolve().map_err(|error| refused(&error))?;
+        let addrs = server.resolve().map_err(|error| refused(&error))?;
+        let backend = Backend::at(&server.to_string(), server.clone(), addrs);
         if let Some(twin) = backends.iter().find(|other| other.is_same_server(&backend)) {
             return Err(refused(&format_args!(
                 "expected each server once, and {:?} is the same",
@@ -162,6 +168,7 @@ fn resolve(servers: &[Server]) -> Result<Vec<Backend>, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::POOL_OF_FLAGS;
     use std::time::Duration;
 
     /// What `line` means, its words split at spaces.
@@ -181,6 +188,8 @@ mod tests {
         let config = config("--forwarded");
         assert_eq!(config.timeouts, Timeouts::default());
         assert_eq!(config.limits, Limits::default());
+        let backends = config.pools[0].backends.clone();
+        assert_eq!(*config.pools[0], Pool::new(POOL_OF_FLAGS, backends));
         assert_eq!(
             (config.forwarding.forwarded, config.forwarding.trust.len()),
             (true, 0)
@@ -191,7 +200,8 @@ mod tests {
     fn every_flag_reaches_its_own_field() {
         let config = config(
             "--connect-timeout 1s --head-timeout 2s --response-timeout 3s --body-timeout 4s --client-idle-timeout 5s \
-             --upstream-idle-timeout 6s --tunnel-timeout 7s --linger-timeout 8s --drain-timeout 9s --retries 10 \
+             --upstream-idle-timeout 6s --tunnel-timeout 7s --linger-timeout 8s --drain-timeout 9s --hold-timeout 15s \
+             --hand-over-timeout 16s --max-held 17 --retries 10 \
              --max-sessions 11 --max-idle-per-backend 12 --min-body-rate 13 --fail-after 14 --take-out-last \
              --trust 10.0.0.0/8 --trust ::1 --forwarded --name edge",
         );
@@ -204,17 +214,25 @@ mod tests {
             client_idle: s(5),
             upstream_idle: s(6),
             tunnel: s(7),
+            hold: s(15),
             linger: s(8),
             drain: s(9),
+            hand_over: s(16),
         };
         let limits = Limits {
-            retries: 10,
             sessions_max: 11,
-            idle_per_backend_max: 12,
             body_rate_min: 13,
+        };
+        let pool = Pool {
+            timeouts,
+            retries: 10,
+            idle_per_backend_max: 12,
             failures_max: 14,
             take_out_last: true,
+            held_max: 17,
+            ..Pool::new(POOL_OF_FLAGS, config.pools[0].backends.clone())
         };
+        assert_eq!(*config.pools[0], pool);
         let forwarding = Forwarding {
             name: "edge".to_owned(),
             trust: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
@@ -229,9 +247,17 @@ mod tests {
     #[test]
     fn addresses_keep_their_order_and_port_0_may_repeat() {
         let config = config("--listen 127.0.0.1:0 --listen 127.0.0.1:0 --backend [::1]:3000");
-        let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+        let listen: Vec<_> = config
+            .listeners
+            .iter()
+            .map(|l| l.addr.to_string())
+            .collect();
         assert_eq!(listen, ["0.0.0.0:8080", "127.0.0.1:0", "127.0.0.1:0"]);
-        let names: Vec<_> = config.backends.iter().map(|b| b.name.as_str()).collect();
+        let names: Vec<_> = config.pools[0]
+            .backends
+            .iter()
+            .map(|b| b.name.as_str())
+            .collect();
         assert_eq!(names, ["127.0.0.1:3000", "[::1]:3000"]);
     }
 
@@ -240,7 +266,7 @@ mod tests {
         let demo = check("demo --listen :0 --retries 1 --log-level debug");
         assert!(
             matches!(&demo, Ok(Command::Demo { listen: Some(_), settings, log_level: LevelFilter::Debug })
-                if settings.limits.retries == 1),
+                if settings.pool.retries == 1),
             "{demo:?}"
         );
         assert!(check("demo --backend a:1").is_err());

@@ -17,7 +17,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::net::buffer::held_bytes_max;
 use crate::net::stream::Readiness;
 use crate::proxy::{Now, Proxy};
@@ -100,8 +100,8 @@ impl EventLoop {
             .map_err(os("watch signals"))?;
         let mut kernel = Kernel::new(registry, pipes);
         let mut listen_addrs = Vec::new();
-        for &addr in &config.listen {
-            let only_v6 = is_split(addr, &config.listen);
+        for &Listener { addr, .. } in &config.listeners {
+            let only_v6 = is_split(addr, &config.listeners);
             listen_addrs.push(
                 kernel
                     .listen(addr, only_v6)
@@ -166,11 +166,11 @@ impl EventLoop {
 }
 
 /// Whether IPv4 at this IPv6 address is for another listener.
-fn is_split(addr: SocketAddr, listen: &[SocketAddr]) -> bool {
+fn is_split(addr: SocketAddr, listeners: &[Listener]) -> bool {
     addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        && listen
+        && listeners
             .iter()
-            .any(|other| other.is_ipv4() && other.port() == addr.port())
+            .any(|other| other.addr.is_ipv4() && other.addr.port() == addr.port())
 }
 
 /// The only reading of the clocks, once per tick.
@@ -220,7 +220,7 @@ fn log_start(config: &Config, listen_addrs: &[SocketAddr]) {
     for addr in listen_addrs {
         info!("listening on {addr}");
     }
-    for backend in &config.backends {
+    for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
         info!("backend {} at {:?}", backend.name, backend.addrs);
     }
     let sessions = config.limits.sessions_max;
@@ -261,7 +261,7 @@ fn raise_descriptors() -> usize {
 
 /// Lowers the session limit to what so many descriptors allow beside so many pipes: a client and an upstream each.
 fn fit_sessions(config: &mut Config, descriptors: usize, pipes: usize) {
-    let others = DESCRIPTORS_RESERVED + config.listen.len() + 2 * pipes;
+    let others = DESCRIPTORS_RESERVED + config.listeners.len() + 2 * pipes;
     let fitting = (descriptors.saturating_sub(others) / 2).max(1);
     if fitting < config.limits.sessions_max {
         info!(

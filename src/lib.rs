@@ -59,11 +59,13 @@
 //!   input.rs        what it brings: looked at, thrown away, or spliced on
 //!   output.rs       what it is to take: sent at once, or as there is room
 //! config/           what was configured, as plain data: every limit and timer with its default
+//!   route.rs        which requests, and what is done with them
+//!   pool.rs         which backends, and how one of them is picked
 //!   value.rs        values from text
 //! ```
 //!
-//! A room imports from those below it only, and `http`, `balance`, `net` and `config` import nothing of ours; a test holds
-//! the table. The two traits of `net` stand for the kernel: in production mio implements them, in the simulation a fake
+//! A room imports from those below it only; `http`, `balance` and `net` import nothing of ours but the plain data of `config`; a
+//! test holds the table. The two traits of `net` stand for the kernel: in production mio implements them, in the simulation a fake
 //! network, so that the code that ships is the code that is simulated.
 //!
 //! # One tick

@@ -96,10 +96,7 @@ fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLo
         )
     })?;
     let config = |addr| {
-        let named = |(name, addr): (&str, _)| Backend {
-            name: name.to_owned(),
-            addrs: vec![addr],
-        };
+        let named = |(name, addr): (&str, SocketAddr)| Backend::at(name, addr.into(), vec![addr]);
         settings
             .clone()
             .with(vec![addr], backends.list().map(named).collect())

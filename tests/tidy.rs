@@ -14,11 +14,25 @@ const LINES_MAX: usize = 450;
 /// the program around the proxy (`main` and what it prints); they may name anything public, and nobody may name them.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
-    ("http", &[]),
-    ("balance", &[]),
+    ("http", &["config"]),
+    ("route", &["config", "http"]),
+    ("balance", &["config"]),
     ("net", &[]),
-    ("proxy", &["config", "http", "balance", "net"]),
-    ("event_loop", &["config", "net", "proxy"]),
+    (
+        "inspect",
+        &["config", "http", "route", "balance", "net", "proxy"],
+    ),
+    ("proxy", &["config", "http", "route", "balance", "net"]),
+    (
+        "admin",
+        &[
+            "config", "http", "route", "balance", "net", "proxy", "inspect",
+        ],
+    ),
+    (
+        "event_loop",
+        &["config", "net", "proxy", "route", "admin", "inspect"],
+    ),
     ("cli", &["config"]),
 ];
 
@@ -640,8 +654,8 @@ mod rules {
         );
         check(
             "src/balance/mod.rs",
-            "fn f(c: &crate::config::Config) {}",
-            &["balance may not import config"],
+            "fn f(c: &crate::http::Request) {}",
+            &["balance may not import http"],
         );
         check(
             "src/balance/mod.rs",

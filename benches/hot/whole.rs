@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
+use rondel::config::{Backend, Config, Limits, Pool};
 use rondel::net::stream::{Owner, Readiness};
 use rondel::proxy::{Now, Proxy};
 
@@ -23,19 +23,16 @@ impl Whole {
     /// A proxy with so many clients, one of which asks this of a backend that answers that.
     pub(crate) fn new(clients: usize, request: &[u8], response: &[u8]) -> Self {
         let addr = SocketAddr::from(([192, 0, 2, 1], 80));
-        let backends = (0..4_u8).map(|nth| Backend {
-            name: format!("192.0.2.{nth}:80"),
-            addrs: vec![SocketAddr::from(([192, 0, 2, nth], 80))],
+        let backends = (0..4_u8).map(|nth| {
+            let addr = SocketAddr::from(([192, 0, 2, nth], 80));
+            Backend::at(&format!("192.0.2.{nth}:80"), addr.into(), vec![addr])
         });
         let config = Config {
-            listen: vec![addr],
-            backends: backends.collect(),
-            timeouts: Timeouts::default(),
             limits: Limits {
                 sessions_max: clients + 1,
                 ..Limits::default()
             },
-            forwarding: Forwarding::default(),
+            ..Config::simple(&[addr], Pool::new("default", backends.collect()))
         };
         let now = Now {
             instant: Instant::now(),

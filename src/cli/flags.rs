@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::Settings;
 use crate::config::value::{self, Invalid, Server};
-use crate::config::{Forwarding, Limits, Timeouts};
+use crate::config::{Forwarding, Limits, POOL_OF_FLAGS, Pool, Timeouts};
 
 // Not doc comments as those of the other flags: there brackets are links.
 const LISTEN_HELP: &str = "Accept clients here; repeat for more [required]
@@ -78,7 +78,8 @@ impl Tuning {
     pub(super) fn settings(self) -> Settings {
         Settings {
             timeouts: self.timers.into(),
-            limits: self.limits.into(),
+            pool: self.limits.pool(),
+            limits: self.limits.limits(),
             forwarding: self.forwarding.into(),
         }
     }
@@ -109,12 +110,18 @@ struct TimerFlags {
     /// Keep a tunnel (WebSocket) this long without a byte in it
     #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().tunnel), allow_hyphen_values = true)]
     tunnel_timeout: Span,
+    /// Hold a request this long while no backend is live, where that is configured
+    #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().hold), allow_hyphen_values = true)]
+    hold_timeout: Span,
     /// Read on this long after a last reply, so that the client gets it
     #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().linger), allow_hyphen_values = true)]
     linger_timeout: Span,
     /// When told to stop, finish within this long; then cut what still runs
     #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().drain), allow_hyphen_values = true)]
     drain_timeout: Span,
+    /// After a new program has taken over, finish within this long; then cut what still runs
+    #[arg(long, value_name = "TIME", value_parser = span, default_value_t = Span(Timeouts::default().hand_over), allow_hyphen_values = true)]
+    hand_over_timeout: Span,
 }
 
 impl From<TimerFlags> for Timeouts {
@@ -127,8 +134,10 @@ impl From<TimerFlags> for Timeouts {
             client_idle: typed.client_idle_timeout.0,
             upstream_idle: typed.upstream_idle_timeout.0,
             tunnel: typed.tunnel_timeout.0,
+            hold: typed.hold_timeout.0,
             linger: typed.linger_timeout.0,
             drain: typed.drain_timeout.0,
+            hand_over: typed.hand_over_timeout.0,
         }
     }
 }
@@ -137,13 +146,13 @@ impl From<TimerFlags> for Timeouts {
 #[command(next_help_heading = "Limits")]
 struct LimitFlags {
     /// Try a request that no backend has seen this many times more, 0 to 10
-    #[arg(long, value_name = "N", value_parser = within(0..=10u8), default_value_t = Limits::default().retries, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = within(0..=10u8), default_value_t = pool_default().retries, allow_hyphen_values = true)]
     retries: u8,
     /// Serve this many clients at a time, or as many as descriptors allow; more wait
     #[arg(long, value_name = "N", value_parser = within(1..=1_000_000usize), default_value_t = Limits::default().sessions_max, allow_hyphen_values = true)]
     max_sessions: usize,
     /// Keep this many unused connections to each backend
-    #[arg(long, value_name = "N", value_parser = within(0..=65_535usize), default_value_t = Limits::default().idle_per_backend_max, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = within(0..=65_535usize), default_value_t = pool_default().idle_per_backend_max, allow_hyphen_values = true)]
     max_idle_per_backend: usize,
     /// Close clients whose bodies move slower than this, in bytes per second over 30 s;
     /// 0 is no limit
@@ -151,22 +160,37 @@ struct LimitFlags {
     min_body_rate: u64,
     /// Take a backend out after this many failures in a row; it is tried again after
     /// 1 s, doubling to 30 s
-    #[arg(long, value_name = "N", value_parser = within(1..=1_000_000u32), default_value_t = Limits::default().failures_max, allow_hyphen_values = true, verbatim_doc_comment)]
+    #[arg(long, value_name = "N", value_parser = within(1..=1_000_000u32), default_value_t = pool_default().failures_max, allow_hyphen_values = true, verbatim_doc_comment)]
     fail_after: u32,
     /// Take out even the last live backend [default: it stays in]
     #[arg(long)]
     take_out_last: bool,
+    /// Hold this many requests at a time while no backend is live, where that is configured
+    #[arg(long, value_name = "N", value_parser = within(0..=1_000_000usize), default_value_t = pool_default().held_max, allow_hyphen_values = true)]
+    max_held: usize,
 }
 
-impl From<LimitFlags> for Limits {
-    fn from(typed: LimitFlags) -> Self {
-        Self {
-            sessions_max: typed.max_sessions,
-            idle_per_backend_max: typed.max_idle_per_backend,
-            retries: typed.retries,
-            body_rate_min: typed.min_body_rate,
-            failures_max: typed.fail_after,
-            take_out_last: typed.take_out_last,
+/// A pool as it is if nothing is said.
+fn pool_default() -> Pool {
+    Pool::new(POOL_OF_FLAGS, Vec::new())
+}
+
+impl LimitFlags {
+    fn limits(&self) -> Limits {
+        Limits {
+            sessions_max: self.max_sessions,
+            body_rate_min: self.min_body_rate,
+        }
+    }
+
+    fn pool(&self) -> Pool {
+        Pool {
+            retries: self.retries,
+            idle_per_backend_max: self.max_idle_per_backend,
+            failures_max: self.fail_after,
+            take_out_last: self.take_out_last,
+            held_max: self.max_held,
+            ..pool_default()
         }
     }
 }

@@ -111,18 +111,25 @@ impl fmt::Display for Server {
     }
 }
 
+impl From<SocketAddr> for Server {
+    fn from(addr: SocketAddr) -> Self {
+        Self {
+            name: addr.to_string(),
+            host: addr.ip().to_string(),
+            port: addr.port(),
+        }
+    }
+}
+
 impl Server {
     /// Asks the system's resolver for all its addresses, in the order it gives them. Blocks: for the start only.
     ///
     /// # Errors
     /// When the name has no address, with what the resolver said.
-    pub fn resolve(&self) -> Result<Backend, Invalid> {
+    pub fn resolve(&self) -> Result<Vec<SocketAddr>, Invalid> {
         let addrs = (self.host.as_str(), self.port).to_socket_addrs();
         match addrs.map(once_each) {
-            Ok(addrs) if !addrs.is_empty() => Ok(Backend {
-                name: self.name.clone(),
-                addrs,
-            }),
+            Ok(addrs) if !addrs.is_empty() => Ok(addrs),
             Ok(_) => Err(invalid("the name does not resolve: it has no address")),
             Err(error) => Err(invalid(format!("the name does not resolve: {error}"))),
         }
@@ -311,7 +318,11 @@ mod tests {
 
     #[test]
     fn addresses_need_no_resolver_and_the_same_server_is_known() {
-        let backend = |text: &str| text.parse::<Server>().unwrap().resolve().unwrap();
+        let backend = |text: &str| {
+            let server: Server = text.parse().unwrap();
+            let addrs = server.resolve().unwrap();
+            Backend::at(text, server, addrs)
+        };
         assert_eq!(backend("[::1]:80").addrs, ["[::1]:80".parse().unwrap()]);
         assert!(backend("[::1]:80").is_same_server(&backend("[0:0::1]:80")));
         assert!(backend("LOCALHOST:80").is_same_server(&backend("localhost:80")));

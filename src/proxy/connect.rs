@@ -204,7 +204,7 @@ impl Attempt {
         }
         cx.blame(self.pick, consequence.reason);
         self.tried.push(self.pick.id);
-        if self.tried.len() > usize::from(cx.limits.retries) {
+        if self.tried.len() > usize::from(cx.pool.retries) {
             return false;
         }
         let next = cx.balance.pick(cx.now.instant, &self.tried);

@@ -1,13 +1,14 @@
 //! What all sessions share, lent to one of them for one turn.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
 
 use crate::balance::{Balance, Change, Pick, Rules};
 use crate::config::value::PSEUDONYM_BYTES_MAX;
-use crate::config::{Config, Forwarding, Limits, Timeouts};
+use crate::config::{Config, Forwarding, Limits, Pool, Timeouts};
 use crate::http::forward::ADDED_BYTES_MAX;
 use crate::http::{HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX, reply};
 use crate::net::buffer::{Buffers, HEAD_BYTES, READ_BYTES_MAX, READ_BYTES_TIGHT};
@@ -64,6 +65,7 @@ pub(crate) struct Shared<N: Net> {
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) forwarding: Forwarding,
     pub(crate) now: Now,
     /// We were told to stop: no connection is kept.
@@ -131,20 +133,20 @@ fn since_1970(wall: SystemTime) -> Duration {
 
 impl<N: Net> Shared<N> {
     pub(crate) fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
-        let limits = config.limits;
+        let (limits, pool) = (config.limits, Arc::clone(&config.pools[0]));
         let mut balance = Balance::new(Rules {
-            failures_max: limits.failures_max,
+            failures_max: pool.failures_max,
             back_off_min: BACK_OFF_MIN,
             back_off_max: BACK_OFF_MAX,
-            take_out_last: limits.take_out_last,
+            take_out_last: pool.take_out_last,
         });
-        for backend in &config.backends {
+        for backend in &pool.backends {
             balance.add(&backend.name, &backend.addrs);
         }
         Self {
             net,
             balance,
-            idle: Idle::new(limits.idle_per_backend_max, config.timeouts.upstream_idle),
+            idle: Idle::new(pool.idle_per_backend_max, pool.timeouts.upstream_idle),
             buffers: Buffers::default(),
             scratch: vec![0; READ_BYTES_MAX],
             read_bytes_max: READ_BYTES_MAX,
@@ -153,6 +155,7 @@ impl<N: Net> Shared<N> {
             listeners: listeners.to_vec(),
             timeouts: config.timeouts,
             limits,
+            pool,
             forwarding: config.forwarding.clone(),
             now,
             draining: false,

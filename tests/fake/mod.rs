@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
+use rondel::config::{Backend, Config, Limits, Pool};
 use rondel::net::stream::{Net, Owner, Readiness, Stream};
 use rondel::proxy::{Now, Proxy};
 
@@ -262,15 +262,11 @@ impl Fake {
             ..World::default()
         }));
         let listen = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let addr = SocketAddr::from(([192, 0, 2, 2], 80));
+        let backend = Backend::at("b1", addr.into(), vec![addr]);
         let config = Config {
-            listen: vec![listen],
-            backends: vec![Backend {
-                name: "b1".to_owned(),
-                addrs: vec![SocketAddr::from(([192, 0, 2, 2], 80))],
-            }],
-            timeouts: Timeouts::default(),
             limits,
-            forwarding: Forwarding::default(),
+            ..Config::simple(&[listen], Pool::new("default", vec![backend]))
         };
         #[expect(
             clippy::disallowed_methods,

@@ -84,16 +84,19 @@ impl Watch {
             open <= 2 * counts.sessions + counts.idle_upstreams,
             "{open} descriptors are open, {counts:?}"
         );
-        let backends = plan.config.backends.len();
+        let backends = plan.config.pools[0].backends.len();
         assert!(
-            counts.idle_upstreams <= limits.idle_per_backend_max.saturating_mul(backends),
+            counts.idle_upstreams
+                <= plan.config.pools[0]
+                    .idle_per_backend_max
+                    .saturating_mul(backends),
             "too many idle upstreams: {counts:?}"
         );
         assert!(
             counts.sessions <= limits.sessions_max,
             "too many sessions: {counts:?}"
         );
-        let live_min = usize::from(!limits.take_out_last);
+        let live_min = usize::from(!plan.config.pools[0].take_out_last);
         assert!(
             (live_min..=backends).contains(&counts.live_backends),
             "{counts:?} of {backends} backends"

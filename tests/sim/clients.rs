@@ -41,7 +41,7 @@ impl Client {
     pub(crate) fn new(index: usize, plan: &Plan, todo: VecDeque<usize>, world: &mut World) -> Self {
         Self {
             index,
-            listener: world.rng.below(plan.config.listen.len()),
+            listener: world.rng.below(plan.config.listeners.len()),
             temper: Temper::draw(plan, &mut world.rng),
             todo,
             link: None,

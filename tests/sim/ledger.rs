@@ -106,16 +106,16 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let limits = &plan.config.limits;
+        let pool = &plan.config.pools[0];
         Self {
             entries: Vec::new(),
             reasons: BTreeMap::new(),
             claims: Vec::new(),
             claimed: BTreeMap::new(),
-            retries: usize::from(limits.retries),
-            backends: plan.config.backends.len(),
-            failures_max: usize::try_from(limits.failures_max).expect("small"),
-            take_out_last: limits.take_out_last,
+            retries: usize::from(pool.retries),
+            backends: plan.config.pools[0].backends.len(),
+            failures_max: usize::try_from(pool.failures_max).expect("small"),
+            take_out_last: pool.take_out_last,
             cut_at: plan
                 .drain_at
                 .map(|at| at + plan.config.timeouts.drain)
@@ -316,7 +316,7 @@ impl Entry {
 /// Exact round robin: those that are alive follow each other in the order of the configuration, whoever else is tried in
 /// between.
 fn take_turns(picks: &[usize], plan: &Plan) {
-    let backends = plan.config.backends.len();
+    let backends = plan.config.pools[0].backends.len();
     let alive: Vec<usize> = (0..backends)
         .filter(|&backend| plan.dead != Some(backend))
         .collect();

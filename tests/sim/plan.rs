@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rondel::config::{Backend, Config, Forwarding, Limits, Timeouts};
+use rondel::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
 
 use super::faults::{Fault, Faults};
 use super::rng::Rng;
@@ -74,7 +74,7 @@ impl Plan {
             return Self::with_faults(Faults::draw(rng), rng);
         }
         let mut plan = Self::with_faults(Faults::default(), rng);
-        let backends = plan.config.backends.len();
+        let backends = plan.config.pools[0].backends.len();
         if backends > 1 && rng.chance(300) {
             plan.dead = Some(rng.below(backends));
         }
@@ -176,8 +176,8 @@ impl fmt::Display for Plan {
             f,
             "  {} clients, {} backends, {} listeners",
             self.clients,
-            config.backends.len(),
-            config.listen.len()
+            config.pools[0].backends.len(),
+            config.listeners.len()
         )?;
         writeln!(
             f,
@@ -205,35 +205,44 @@ impl fmt::Display for Plan {
 fn config(rng: &mut Rng, listeners: usize, window_max: usize) -> Config {
     let backends = rng.between(1, 4);
     let addrs_max = rng.pick(&[1, 1, 2]);
-    let listen = (0..listeners)
+    let listen: Vec<SocketAddr> = (0..listeners)
         .map(|index| SocketAddr::from((Ipv4Addr::LOCALHOST, port(8000, index))))
         .collect();
-    let backends = (0..backends).map(|index| Backend {
-        name: format!("b{index}"),
-        addrs: (0..rng.between(1, addrs_max))
+    let backends = (0..backends).map(|index| {
+        let addrs: Vec<SocketAddr> = (0..rng.between(1, addrs_max))
             .map(|extra| backend_addr(index, extra))
-            .collect(),
+            .collect();
+        Backend::at(&format!("b{index}"), addrs[0].into(), addrs)
     });
+    let backends = backends.collect();
+    let timeouts = timeouts(rng);
+    let sessions_max = rng.pick(&[1, 2, 3, 10, 10_000, 10_000]);
+    let pool = Pool {
+        timeouts,
+        idle_per_backend_max: rng.pick(&[0, 1, 2, 1024, 1024]),
+        retries: rng.pick(&[0, 1, 2, 2]),
+        ..Pool::new("default", backends)
+    };
+    let body_rate_min = if window_max < 1000 {
+        0
+    } else {
+        rng.pick(&[0, 64])
+    };
+    let pool = Pool {
+        failures_max: rng.pick(&[1, 2, 3, 3]),
+        take_out_last: rng.chance(300),
+        ..pool
+    };
     Config {
-        listen,
-        backends: backends.collect(),
-        timeouts: timeouts(rng),
         limits: Limits {
-            sessions_max: rng.pick(&[1, 2, 3, 10, 10_000, 10_000]),
-            idle_per_backend_max: rng.pick(&[0, 1, 2, 1024, 1024]),
-            retries: rng.pick(&[0, 1, 2, 2]),
-            body_rate_min: if window_max < 1000 {
-                0
-            } else {
-                rng.pick(&[0, 64])
-            },
-            failures_max: rng.pick(&[1, 2, 3, 3]),
-            take_out_last: rng.chance(300),
+            sessions_max,
+            body_rate_min,
         },
         forwarding: Forwarding {
             forwarded: rng.chance(200),
             ..Forwarding::default()
         },
+        ..Config::simple(&listen, pool)
     }
 }
 
@@ -255,8 +264,10 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
         client_idle: short(usual.client_idle),
         upstream_idle: short(usual.upstream_idle).min(Duration::from_secs(30)),
         tunnel: short(usual.tunnel),
+        hold: usual.hold,
         linger: short(usual.linger),
         drain: short(usual.drain),
+        hand_over: usual.hand_over,
     }
 }
 

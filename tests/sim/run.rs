@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -110,10 +111,10 @@ impl<'a> Sim<'a> {
         let mut ledger = Ledger::new(plan);
         let mut clients = Vec::new();
         let mut guard = world.borrow_mut();
-        for _ in &plan.config.listen {
+        for _ in &plan.config.listeners {
             guard.listen();
         }
-        for backend in &plan.config.backends {
+        for backend in &plan.config.pools[0].backends {
             guard.settle(backend.addrs.clone());
         }
         for index in 0..plan.clients {
@@ -144,12 +145,15 @@ impl<'a> Sim<'a> {
             instant: base,
             wall: wall(Duration::ZERO),
         };
+        let listeners: Vec<SocketAddr> = plan.config.listeners.iter().map(|l| l.addr).collect();
         Self {
             plan,
-            proxy: Proxy::new(net, &plan.config, &plan.config.listen, now),
+            proxy: Proxy::new(net, &plan.config, &listeners, now),
             world,
             clients,
-            backends: (0..plan.config.backends.len()).map(Backend::new).collect(),
+            backends: (0..plan.config.pools[0].backends.len())
+                .map(Backend::new)
+                .collect(),
             ledger,
             rng: rng.fork(),
             base,
@@ -393,7 +397,7 @@ fn plan_scenes(plan: &Plan, world: &mut World) {
     if let Some(at) = plan.cut_at {
         world.plan(at, Due::Wake(Peer::Scene(SCENE_CUT)));
     }
-    for backend in 0..plan.config.backends.len() {
+    for backend in 0..plan.config.pools[0].backends.len() {
         let mut at = Duration::ZERO;
         for _ in 0..3 {
             if world.faults.can(Fault::Restart) && world.rng.chance(300) {

@@ -221,7 +221,7 @@ pub(crate) static SCENES: [Scene; 21] = [
             (plan.clients, plan.requests_max) = (40, 8);
             (plan.batch_max, plan.tick_max) = (1024, Duration::from_millis(5));
             plan.profile.latency.1 = Duration::from_micros(200);
-            plan.config.limits.take_out_last = false;
+            plan.config.pool_mut(0).take_out_last = false;
         },
     },
     Scene {
@@ -235,7 +235,7 @@ pub(crate) static SCENES: [Scene; 21] = [
             (Fault::Behind, 100),
         ],
         prepare: |plan| {
-            plan.config.limits.idle_per_backend_max = 1024;
+            plan.config.pool_mut(0).idle_per_backend_max = 1024;
             (plan.clients, plan.requests_max) = (plan.clients.max(6), 8);
         },
     },
@@ -254,7 +254,7 @@ pub(crate) static SCENES: [Scene; 21] = [
             (Fault::Silent, 200),
         ],
         prepare: |plan| {
-            plan.config.limits.take_out_last = true;
+            plan.config.pool_mut(0).take_out_last = true;
             plan.clients = plan.clients.max(6);
         },
     },
@@ -296,9 +296,10 @@ pub(crate) static SCENES: [Scene; 21] = [
         runs: 6,
         faults: &[],
         prepare: |plan| {
-            let spare = plan.config.backends[0].clone();
-            plan.config.backends.resize(4, spare);
-            for (index, backend) in plan.config.backends.iter_mut().enumerate() {
+            let spare = plan.config.pools[0].backends[0].clone();
+            let backends = &mut plan.config.pool_mut(0).backends;
+            backends.resize(4, spare);
+            for (index, backend) in backends.iter_mut().enumerate() {
                 let addr = super::plan::backend_addr(index, 0);
                 (backend.name, backend.addrs) = (format!("b{index}"), vec![addr]);
             }
