@@ -20,7 +20,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::config::{Config, Listener};
 use crate::net::buffer::held_bytes_max;
 use crate::net::stream::Readiness;
-use crate::proxy::{Now, Proxy};
+use crate::proxy::{Bound, Now, Proxy, Setup};
 
 use self::kernel::Kernel;
 use self::pipes::pipes_max;
@@ -138,7 +138,8 @@ impl EventLoop {
         log_start(&config, &listen_addrs);
         let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         let mut now = read_clocks();
-        let mut proxy = Proxy::new(kernel, &config, &listen_addrs, now);
+        let setup = Setup::new(config.clone());
+        let mut proxy = Proxy::new(kernel, setup, &Bound::in_order(&listen_addrs), now);
         loop {
             match poll.poll(&mut events, proxy.wait(now.instant)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),

@@ -32,6 +32,7 @@
 //!   idle.rs         upstreams that wait for reuse
 //!   timers.rs       what a deadline is for; one reminder per session
 //!   shared.rs       what all sessions share, lent for a turn
+//!   reload.rs       a configuration made ready, and another one served while all goes on
 //!   shrink.rs       room of sessions that have left, given back
 //! http/             bytes in, values out: no sockets, no clock, no backends, no logging
 //!   field.rs        what a field is to a proxy, by its name

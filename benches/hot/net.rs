@@ -136,7 +136,7 @@ impl Net for Loopback {
 
     fn forget_owners(&mut self) {}
 
-    fn close_listeners(&mut self) {}
+    fn close_listener(&mut self, _listener: usize) {}
 }
 
 impl Stream for Wire {

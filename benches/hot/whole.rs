@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use rondel::config::{Backend, Config, Limits, Pool};
 use rondel::net::stream::{Owner, Readiness};
-use rondel::proxy::{Now, Proxy};
+use rondel::proxy::{Bound, Now, Proxy, Setup};
 
 use crate::net::Loopback;
 
@@ -40,7 +40,12 @@ impl Whole {
         };
         let net = Loopback::new(response);
         let mut whole = Self {
-            proxy: Proxy::new(net.clone(), &config, &[addr], now),
+            proxy: Proxy::new(
+                net.clone(),
+                Setup::new(config),
+                &Bound::in_order(&[addr]),
+                now,
+            ),
             net,
             now,
             client: clients - 1,

@@ -35,7 +35,8 @@ const TAKES_BYTES_MIN: u32 = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Kernel {
     registry: Registry,
-    listeners: Vec<TcpListener>,
+    /// By number, which is never used again; those that are closed are none.
+    listeners: Vec<Option<TcpListener>>,
     /// By descriptor.
     owners: Vec<Option<Owner>>,
     pipes: Pipes,
@@ -89,7 +90,7 @@ impl Kernel {
         self.registry
             .register(&mut listener, token, Interest::READABLE)?;
         self.own(token.0, Owner::Listener(self.listeners.len()));
-        self.listeners.push(listener);
+        self.listeners.push(Some(listener));
         Ok(bound)
     }
 
@@ -122,7 +123,7 @@ impl Net for Kernel {
     type Stream = TcpSocket;
 
     fn accept(&mut self, listener: usize) -> io::Result<(TcpSocket, SocketAddr)> {
-        let Some(listener) = self.listeners.get(listener) else {
+        let Some(Some(listener)) = self.listeners.get(listener) else {
             return Err(ErrorKind::WouldBlock.into());
         };
         let (stream, addr) = listener.accept()?;
@@ -166,8 +167,10 @@ impl Net for Kernel {
         self.owners.shrink_to_fit();
     }
 
-    fn close_listeners(&mut self) {
-        self.listeners.clear();
+    fn close_listener(&mut self, listener: usize) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            *listener = None;
+        }
     }
 }
 

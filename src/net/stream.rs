@@ -144,8 +144,8 @@ pub trait Net {
     /// [`assigns`](Net::assign) all that are open anew before the next poll.
     fn forget_owners(&mut self);
 
-    /// Closes every listener; what they had not accepted is refused.
-    fn close_listeners(&mut self);
+    /// Closes a listener; what it had not accepted is refused, unless another process listens on the same socket.
+    fn close_listener(&mut self, listener: usize);
 }
 
 /// Whether an error says that descriptors or memory have run out, so that a later attempt may succeed.

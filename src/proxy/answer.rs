@@ -30,6 +30,7 @@ impl<S: Stream> Session<S> {
     ) -> Step<S> {
         let id = cx.ids.make(cx.now.wall);
         let consequence = cx.meet(failure);
+        self.pool = None;
         self.write_reply(&consequence, &id, Version::Http11, head_only, false, cx)
     }
 

@@ -4,6 +4,7 @@
 //! whatever the method (RFC 9110 §9.2.2 does not come into it).
 
 use std::io;
+use std::sync::Arc;
 
 use log::{Level, debug, log_enabled};
 
@@ -48,6 +49,8 @@ pub(super) struct Attempt {
     pub(super) repeated: bool,
     /// The backends that could not be reached, or must not get it again.
     tried: Vec<BackendId>,
+    /// How often it may be tried again.
+    retries: u8,
 }
 
 impl<S: Stream> Session<S> {
@@ -74,6 +77,14 @@ impl<S: Stream> Session<S> {
             );
         }
         let upload = Upload::new(&request);
+        let pool = &cx.config.pools[0];
+        if !self
+            .pool
+            .as_ref()
+            .is_some_and(|same| Arc::ptr_eq(same, pool))
+        {
+            self.pool = Some(Arc::clone(pool));
+        }
         let attempt = Attempt {
             request,
             upload,
@@ -82,6 +93,7 @@ impl<S: Stream> Session<S> {
             reused: false,
             repeated: false,
             tried: Vec::new(),
+            retries: pool.retries,
         };
         if !pick.trial
             && let Some(kept) = cx.idle.take(pick.id)
@@ -204,7 +216,7 @@ impl Attempt {
         }
         cx.blame(self.pick, consequence.reason);
         self.tried.push(self.pick.id);
-        if self.tried.len() > usize::from(cx.pool.retries) {
+        if self.tried.len() > usize::from(self.retries) {
             return false;
         }
         let next = cx.balance.pick(cx.now.instant, &self.tried);

@@ -355,10 +355,14 @@ impl<S: Stream> Session<S> {
             exchange.attempt.pick.id,
             exchange.attempt.request.keep_alive,
         );
-        if response.keep_upstream && !cx.draining && !exchange.upstream.has_spoken() {
+        if response.keep_upstream
+            && !cx.draining
+            && !exchange.upstream.has_spoken()
+            && let Some(pool) = &self.pool
+        {
             cx.net
                 .assign(exchange.upstream.stream(), Owner::Idle(cx.idle.key_next()));
-            cx.idle.put(Kept(exchange), backend, cx.now.instant);
+            cx.idle.put(Kept(exchange), backend, pool, cx.now.instant);
         }
         if response.keep_client {
             return self.await_request(cx);

@@ -3,11 +3,12 @@
 //! Per backend a list through the slab: the newest is taken first (it is the least likely to be closed just then), the
 //! oldest leaves first. Whatever happens on an idle upstream ends it: nobody asked, so it is nobody's answer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slab::Slab;
 
 use crate::balance::BackendId;
+use crate::config::Pool;
 use crate::net::stream::{Net, Owner, Readiness, Stream};
 
 use super::exchange::Kept;
@@ -21,6 +22,7 @@ struct Upstream<S> {
     kept: Kept<S>,
     backend: BackendId,
     since: Instant,
+    expiry: Instant,
     newer: Option<usize>,
     older: Option<usize>,
 }
@@ -41,8 +43,6 @@ pub(crate) struct Idle<S> {
     lists: Vec<List>,
     /// Those that an event was told of.
     suspects: Vec<usize>,
-    per_backend_max: usize,
-    timeout: Duration,
     /// No upstream expires before this; `None` when none is idle.
     expiry_next: Option<Instant>,
     /// How many were dropped since room was given back.
@@ -50,13 +50,11 @@ pub(crate) struct Idle<S> {
 }
 
 impl<S: Stream> Idle<S> {
-    pub(crate) fn new(per_backend_max: usize, timeout: Duration) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             upstreams: Slab::new(),
             lists: Vec::new(),
             suspects: Vec::new(),
-            per_backend_max,
-            timeout,
             expiry_next: None,
             dropped: 0,
         }
@@ -67,11 +65,12 @@ impl<S: Stream> Idle<S> {
         self.upstreams.vacant_key()
     }
 
-    /// Keeps a silent upstream; where there are too many, the oldest of its backend goes.
-    pub(crate) fn put(&mut self, kept: Kept<S>, backend: BackendId, now: Instant) {
-        if self.per_backend_max == 0 {
+    /// Keeps a silent upstream as its pool says; where there are too many, the oldest of its backend goes.
+    pub(crate) fn put(&mut self, kept: Kept<S>, backend: BackendId, pool: &Pool, now: Instant) {
+        if pool.idle_per_backend_max == 0 {
             return;
         }
+        let expiry = now + pool.timeouts.upstream_idle;
         let at = backend.index();
         if self.lists.len() <= at {
             self.lists.resize(at + 1, List::default());
@@ -81,6 +80,7 @@ impl<S: Stream> Idle<S> {
             kept,
             backend,
             since: now,
+            expiry,
             newer: None,
             older,
         });
@@ -90,12 +90,12 @@ impl<S: Stream> Idle<S> {
         }
         self.lists[at].newest = Some(key);
         self.lists[at].len += 1;
-        if self.lists[at].len > self.per_backend_max
+        if self.lists[at].len > pool.idle_per_backend_max
             && let Some(oldest) = self.lists[at].oldest
         {
             self.remove(oldest);
         }
-        self.expiry_next.get_or_insert(now + self.timeout);
+        self.expiry_next = Some(self.expiry_next.map_or(expiry, |next| next.min(expiry)));
     }
 
     /// The newest idle upstream of a backend.
@@ -141,7 +141,7 @@ impl<S: Stream> Idle<S> {
         let mut next: Option<Instant> = None;
         for at in 0..self.lists.len() {
             while let Some(oldest) = self.lists[at].oldest {
-                let expiry = self.upstreams[oldest].since + self.timeout;
+                let expiry = self.upstreams[oldest].expiry;
                 if expiry > now {
                     next = Some(next.map_or(expiry, |other| other.min(expiry)));
                     break;
@@ -173,6 +173,14 @@ impl<S: Stream> Idle<S> {
             .filter_map(|list| list.oldest)
             .min_by_key(|&key| self.upstreams[key].since);
         oldest.map(|key| self.remove(key)).is_some()
+    }
+
+    /// Drops those of a backend that is no more.
+    pub(crate) fn drop_backend(&mut self, backend: BackendId) {
+        while let Some(oldest) = self.lists.get(backend.index()).and_then(|list| list.oldest) {
+            self.remove(oldest);
+            self.dropped += 1;
+        }
     }
 
     /// Drops all.

@@ -8,7 +8,7 @@
 //! Reading order: `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
 //! `exchange` (one request and its response), `download` (the response), `pump` (bytes from one connection to another),
 //! `pace` (how fast a client must be), `progress` (what a peer takes unseen), `tunnel` (after a 101), `answer` (replies of
-//! our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder per session),
+//! our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder per session), `reload` (another configuration),
 //! `shared` (what is lent for a turn), `shrink` (room that is given back).
 
 mod answer;
@@ -20,6 +20,7 @@ mod idle;
 mod pace;
 mod progress;
 mod pump;
+mod reload;
 mod session;
 mod shared;
 mod shrink;
@@ -35,13 +36,13 @@ use std::time::{Duration, Instant};
 use log::info;
 use slab::Slab;
 
-use crate::config::Config;
 use crate::net::buffer::{Buffers, OWN_MEMORY_BYTES};
 use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
 
 pub use self::download::INTERIM_MAX;
 pub use self::idle::UPSTREAMS_KEPT;
 pub use self::pace::RATE_WINDOW;
+pub use self::reload::{Bound, Setup};
 pub use self::session::{DRAIN_GRACE, Doing, Glance, TURN_BYTES_MAX};
 pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
 pub use self::shrink::SESSIONS_KEPT;
@@ -80,9 +81,11 @@ pub struct Proxy<N: Net> {
 /// What is known of the listeners.
 #[derive(Debug)]
 struct Accepting {
-    /// By listener: whether connections may be waiting.
+    /// The listeners that are open.
+    open: Vec<usize>,
+    /// By listener: whether connections may be waiting. Never so for one that is closed.
     readable: Vec<bool>,
-    /// Which comes first in this tick.
+    /// Which of the open ones comes first in this tick.
     first: usize,
     /// Descriptors have run out: no accept before this.
     paused_until: Option<Instant>,
@@ -112,8 +115,9 @@ pub struct Counts {
 }
 
 impl<N: Net> Proxy<N> {
-    /// A proxy without sessions. `listeners` are the addresses as bound, in the order of [`Owner::Listener`].
-    pub fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
+    /// A proxy without sessions. `bound` says of each listener of the configuration where it is, in their order.
+    pub fn new(net: N, setup: Setup, bound: &[Bound], now: Now) -> Self {
+        let shared = Shared::new(net, setup, bound, now);
         Self {
             sessions: Slab::with_capacity(
                 OWN_MEMORY_BYTES.div_ceil(size_of::<Session<N::Stream>>()),
@@ -123,12 +127,13 @@ impl<N: Net> Proxy<N> {
             ready: VecDeque::new(),
             timers: Timers::new(),
             accepting: Accepting {
-                readable: vec![true; listeners.len()],
+                open: bound.iter().map(|bound| bound.listener).collect(),
+                readable: shared.doors.iter().map(Option::is_some).collect(),
                 first: 0,
                 paused_until: None,
                 noticed: None,
             },
-            shared: Shared::new(net, config, listeners, now),
+            shared,
             held: 0,
             drain_deadline: None,
             cut_short: 0,
@@ -144,8 +149,9 @@ impl<N: Net> Proxy<N> {
     pub fn notify(&mut self, owner: Owner, hint: Readiness) {
         let key = match owner {
             Owner::Listener(listener) => {
-                if let Some(readable) = self.accepting.readable.get_mut(listener) {
-                    *readable = true;
+                // The event may be older than the close.
+                if self.accepting.open.contains(&listener) {
+                    self.accepting.readable[listener] = true;
                 }
                 return;
             }
@@ -212,11 +218,13 @@ impl<N: Net> Proxy<N> {
         }
         self.shared.now = now;
         self.accept(usize::MAX);
-        self.shared.net.close_listeners();
+        for listener in self.accepting.open.drain(..) {
+            self.shared.net.close_listener(listener);
+        }
         self.accepting.readable.fill(false);
         self.shared.draining = true;
         self.shared.idle.clear();
-        self.drain_deadline = Some(now.instant + self.shared.timeouts.drain);
+        self.drain_deadline = Some(now.instant + self.shared.config.timeouts.drain);
         for (key, session) in &mut self.sessions {
             session.drain(&self.shared);
             self.timers.hasten(key, session.due());
@@ -321,11 +329,11 @@ impl<N: Net> Proxy<N> {
     /// Takes waiting connections, at most so many, as long as there is room for them. Each listener comes first in turn.
     fn accept(&mut self, most: usize) {
         let now = self.shared.now.instant;
-        let count = self.accepting.readable.len();
+        let count = self.accepting.open.len();
         self.accepting.first = (self.accepting.first + 1) % count.max(1);
         let mut left = most;
         for nth in 0..count {
-            let listener = (self.accepting.first + nth) % count;
+            let listener = self.accepting.open[(self.accepting.first + nth) % count];
             while left > 0 && self.accepting.readable[listener] && self.may_accept(now) {
                 left -= 1;
                 match self.shared.net.accept(listener) {
@@ -340,7 +348,9 @@ impl<N: Net> Proxy<N> {
                 }
             }
         }
-        if self.has_waiting_clients() && self.sessions.len() >= self.shared.limits.sessions_max {
+        if self.has_waiting_clients()
+            && self.sessions.len() >= self.shared.config.limits.sessions_max
+        {
             self.notice_waiting("as many as --max-sessions allows are connected");
         }
     }
@@ -356,7 +366,7 @@ impl<N: Net> Proxy<N> {
         let entry = self.sessions.vacant_entry();
         let key = entry.key();
         self.shared.net.assign(&stream, Owner::Client(key));
-        let deadline = self.shared.now.instant + self.shared.timeouts.client_idle;
+        let deadline = self.shared.now.instant + self.shared.config.timeouts.client_idle;
         let number = self.clients;
         entry.insert(Session::new(key, number, stream, addr, listener, deadline));
         self.clients += 1;
@@ -371,7 +381,7 @@ impl<N: Net> Proxy<N> {
 
     /// Whether clients may be waiting that the session limit has room for.
     fn has_room(&self) -> bool {
-        self.has_waiting_clients() && self.sessions.len() < self.shared.limits.sessions_max
+        self.has_waiting_clients() && self.sessions.len() < self.shared.config.limits.sessions_max
     }
 
     fn has_waiting_clients(&self) -> bool {

@@ -48,7 +48,7 @@ impl<S: Stream> Session<S> {
         moved: u64,
         cx: &Shared<N>,
     ) {
-        let watched = timer.slow_failure().is_some() && cx.limits.body_rate_min > 0;
+        let watched = timer.slow_failure().is_some() && cx.config.limits.body_rate_min > 0;
         if !watched || self.timer() != timer {
             *pace = Pace::default();
         } else if pace.check.is_some() {
@@ -66,6 +66,7 @@ impl<S: Stream> Session<S> {
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let least = cx
+            .config
             .limits
             .body_rate_min
             .saturating_mul(RATE_WINDOW.as_secs());

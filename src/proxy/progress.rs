@@ -43,12 +43,16 @@ impl<S: Stream> Session<S> {
             }
             _ => None,
         };
-        let wait = timer.duration(&cx.timeouts);
+        let wait = self.duration(timer, cx);
         let least = match self.phase {
             // Short as it is, much may wait in the kernel before it; and here nobody judges the pace.
             Phase::Reply(_) => {
                 let seconds = (wait - wait / FIRST_LOOK).as_secs();
-                cx.limits.body_rate_min.saturating_mul(seconds).max(1)
+                cx.config
+                    .limits
+                    .body_rate_min
+                    .saturating_mul(seconds)
+                    .max(1)
             }
             _ => 1,
         };
@@ -69,7 +73,7 @@ impl<S: Stream> Session<S> {
 
     /// A client goes on: from now on it does so at a pace, although nothing moves.
     fn watch_unseen<N: Net>(&mut self, acknowledged: Option<Acknowledged>, cx: &Shared<N>) {
-        let watched = self.timer() == Timer::ClientWrite && cx.limits.body_rate_min > 0;
+        let watched = self.timer() == Timer::ClientWrite && cx.config.limits.body_rate_min > 0;
         if let Phase::Exchange(exchange) = &mut self.phase
             && watched
             && exchange.pace.check.is_none()
@@ -92,7 +96,7 @@ impl<S: Stream> Session<S> {
         }
         let now = Acknowledged::now(self.client.acknowledged(), cx);
         let before = std::mem::replace(last, now);
-        matches!((before, now), (Some(before), Some(now)) if now.keeps(before, cx.limits.body_rate_min))
+        matches!((before, now), (Some(before), Some(now)) if now.keeps(before, cx.config.limits.body_rate_min))
     }
 }
 

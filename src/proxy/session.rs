@@ -22,10 +22,12 @@
 
 use std::mem;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::debug;
 
+use crate::config::Pool;
 use crate::http::forward::{self, Facts};
 use crate::http::head;
 use crate::net::conn::{self, Conn};
@@ -57,6 +59,8 @@ pub(crate) struct Session<S> {
     pub(super) client: Conn<S>,
     pub(super) addr: SocketAddr,
     listener: usize,
+    /// The pool that serves its request, or served its last one: whose timers hold.
+    pub(super) pool: Option<Arc<Pool>>,
     pub(super) phase: Phase<S>,
     timer: Timer,
     pub(super) deadline: Instant,
@@ -159,6 +163,7 @@ impl<S: Stream> Session<S> {
             client: Conn::new(stream),
             addr,
             listener,
+            pool: None,
             phase: Phase::Request,
             timer: Timer::ClientIdle,
             deadline,
@@ -262,7 +267,7 @@ impl<S: Stream> Session<S> {
         if matches!(self.phase, Phase::Request) && self.timer == Timer::ClientIdle {
             let idle_since = self
                 .deadline
-                .checked_sub(cx.timeouts.client_idle)
+                .checked_sub(cx.config.timeouts.client_idle)
                 .unwrap_or(cx.now.instant);
             self.deadline = self
                 .deadline
@@ -361,8 +366,15 @@ impl<S: Stream> Session<S> {
             self.timer = timer;
             self.look = None;
             let part = if timer.has_looks() { FIRST_LOOK } else { 1 };
-            self.deadline = cx.now.instant + timer.duration(&cx.timeouts) / part;
+            self.deadline = cx.now.instant + self.duration(timer, cx) / part;
         }
+    }
+
+    /// How long `timer` is.
+    pub(super) fn duration<N: Net>(&self, timer: Timer, cx: &Shared<N>) -> Duration {
+        let ours = &cx.config.timeouts;
+        let pools = self.pool.as_ref().map_or(ours, |pool| &pool.timeouts);
+        timer.duration(ours, pools)
     }
 
     /// What the session waits for.
@@ -397,7 +409,11 @@ impl<S: Stream> Session<S> {
             Ok(conn::Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
         };
         let (bytes, stream) = input.parts();
-        let (forwarding, listener) = (&cx.forwarding, cx.listeners[self.listener]);
+        let forwarding = &cx.config.forwarding;
+        let door = cx.doors[self.listener].as_ref();
+        let listener = door
+            .expect("clients come in by a listener that is known")
+            .addr;
         let facts = Facts {
             client: self.addr.ip().to_canonical(),
             // Where it listens on all addresses, only the connection knows which one of them the client reached.

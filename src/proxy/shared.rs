@@ -1,14 +1,13 @@
 //! What all sessions share, lent to one of them for one turn.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
 
 use crate::balance::{Balance, Change, Pick, Rules};
+use crate::config::Config;
 use crate::config::value::PSEUDONYM_BYTES_MAX;
-use crate::config::{Config, Forwarding, Limits, Pool, Timeouts};
 use crate::http::forward::ADDED_BYTES_MAX;
 use crate::http::{HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX, reply};
 use crate::net::buffer::{Buffers, HEAD_BYTES, READ_BYTES_MAX, READ_BYTES_TIGHT};
@@ -16,6 +15,7 @@ use crate::net::stream::Net;
 
 use super::failure::{Consequence, Failure, Tally};
 use super::idle::Idle;
+use super::reload::{Bound, Door, Setup, set_doors};
 
 /// How long a backend that failed is out at first, before one request tries it.
 pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
@@ -62,11 +62,9 @@ pub(crate) struct Shared<N: Net> {
     pub(crate) budget: usize,
     /// Whether the session stopped in this turn for want of budget only.
     pub(crate) spent: bool,
-    pub(crate) listeners: Vec<SocketAddr>,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) limits: Limits,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) forwarding: Forwarding,
+    /// By the network's number of a listener: all that there ever were.
+    pub(crate) doors: Vec<Option<Door>>,
+    pub(crate) config: Arc<Config>,
     pub(crate) now: Now,
     /// We were told to stop: no connection is kept.
     pub(crate) draining: bool,
@@ -132,8 +130,10 @@ fn since_1970(wall: SystemTime) -> Duration {
 }
 
 impl<N: Net> Shared<N> {
-    pub(crate) fn new(net: N, config: &Config, listeners: &[SocketAddr], now: Now) -> Self {
-        let (limits, pool) = (config.limits, Arc::clone(&config.pools[0]));
+    pub(crate) fn new(net: N, setup: Setup, bound: &[Bound], now: Now) -> Self {
+        let mut doors = Vec::new();
+        set_doors(&mut doors, &setup.config, bound);
+        let pool = Arc::clone(&setup.config.pools[0]);
         let mut balance = Balance::new(Rules {
             failures_max: pool.failures_max,
             back_off_min: BACK_OFF_MIN,
@@ -146,17 +146,14 @@ impl<N: Net> Shared<N> {
         Self {
             net,
             balance,
-            idle: Idle::new(pool.idle_per_backend_max, pool.timeouts.upstream_idle),
+            idle: Idle::new(),
             buffers: Buffers::default(),
             scratch: vec![0; READ_BYTES_MAX],
             read_bytes_max: READ_BYTES_MAX,
             budget: 0,
             spent: false,
-            listeners: listeners.to_vec(),
-            timeouts: config.timeouts,
-            limits,
-            pool,
-            forwarding: config.forwarding.clone(),
+            doors,
+            config: setup.config,
             now,
             draining: false,
             date: Date {
@@ -168,6 +165,11 @@ impl<N: Net> Shared<N> {
             },
             tally: Tally::default(),
         }
+    }
+
+    /// Another configuration.
+    pub(crate) fn configure(&mut self, setup: Setup) {
+        self.config = setup.config;
     }
 
     /// Something went wrong: what follows from it. To be asked once for each failure, for it is counted here.

@@ -180,17 +180,18 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    pub(super) fn duration(self, timeouts: &Timeouts) -> Duration {
+    /// How long it is: those of the client's connection are `ours`, those of an exchange its pool's.
+    pub(super) fn duration(self, ours: &Timeouts, pools: &Timeouts) -> Duration {
         match self {
-            Self::ClientIdle => timeouts.client_idle,
-            Self::Head => timeouts.head,
-            Self::Connect => timeouts.connect,
+            Self::ClientIdle => ours.client_idle,
+            Self::Head => ours.head,
+            Self::Linger => ours.linger,
+            Self::Connect => pools.connect,
             Self::RequestBody | Self::UpstreamWrite | Self::ResponseBody | Self::ClientWrite => {
-                timeouts.body
+                pools.body
             }
-            Self::Response | Self::Continue => timeouts.response,
-            Self::Tunnel => timeouts.tunnel,
-            Self::Linger => timeouts.linger,
+            Self::Response | Self::Continue => pools.response,
+            Self::Tunnel => pools.tunnel,
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rondel::config::{Backend, Config, Limits, Pool};
 use rondel::net::stream::{Net, Owner, Readiness, Stream};
-use rondel::proxy::{Now, Proxy};
+use rondel::proxy::{Bound, Now, Proxy, Setup};
 
 /// errno of accept(2) and socket(2): this process has no descriptor left.
 const EMFILE: i32 = 24;
@@ -236,7 +236,7 @@ impl Net for FakeNet {
         }
     }
 
-    fn close_listeners(&mut self) {}
+    fn close_listener(&mut self, _listener: usize) {}
 }
 
 /// A proxy with one backend, and the world around it.
@@ -277,7 +277,12 @@ impl Fake {
             instant,
             wall: SystemTime::UNIX_EPOCH,
         };
-        let proxy = Proxy::new(FakeNet(Rc::clone(&world)), &config, &[listen], now);
+        let proxy = Proxy::new(
+            FakeNet(Rc::clone(&world)),
+            Setup::new(config),
+            &Bound::in_order(&[listen]),
+            now,
+        );
         Self { world, proxy, now }
     }
 

@@ -277,17 +277,14 @@ impl World {
         self.raise(near);
     }
 
-    /// Every listener closes; whoever still waits there is reset.
-    pub(crate) fn close_listeners(&mut self) {
-        for index in 0..self.doors.listeners.len() {
-            let door = &mut self.doors.listeners[index];
-            if !std::mem::replace(&mut door.open, false) {
-                continue;
-            }
-            self.descriptors.close(door.fd);
-            for far in std::mem::take(&mut door.queue) {
-                self.reset(far);
-            }
+    /// A listener closes; whoever still waits there is reset.
+    pub(crate) fn close_listener(&mut self, index: usize) {
+        let door = &mut self.doors.listeners[index];
+        assert!(door.open, "a listener is closed once");
+        door.open = false;
+        self.descriptors.close(door.fd);
+        for far in std::mem::take(&mut door.queue) {
+            self.reset(far);
         }
     }
 

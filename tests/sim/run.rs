@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rondel::net::stream::{Owner, Readiness};
-use rondel::proxy::{Doing, Now, Proxy};
+use rondel::proxy::{Bound, Doing, Now, Proxy, Setup};
 
 use super::agenda::Due;
 use super::backends::Backend;
@@ -148,7 +148,12 @@ impl<'a> Sim<'a> {
         let listeners: Vec<SocketAddr> = plan.config.listeners.iter().map(|l| l.addr).collect();
         Self {
             plan,
-            proxy: Proxy::new(net, &plan.config, &listeners, now),
+            proxy: Proxy::new(
+                net,
+                Setup::new(plan.config.clone()),
+                &Bound::in_order(&listeners),
+                now,
+            ),
             world,
             clients,
             backends: (0..plan.config.pools[0].backends.len())

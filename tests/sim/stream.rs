@@ -81,8 +81,8 @@ impl Net for SimNet {
         self.world.borrow_mut().descriptors.forget_owners();
     }
 
-    fn close_listeners(&mut self) {
-        self.world.borrow_mut().close_listeners();
+    fn close_listener(&mut self, listener: usize) {
+        self.world.borrow_mut().close_listener(listener);
     }
 }
 

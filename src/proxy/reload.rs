@@ -1,0 +1,135 @@
+//! What is configured, made ready to be served, and changed while all goes on.
+//!
+//! Making it ready ([`Setup::new`]) may take its time and happens elsewhere; to switch over ([`Proxy::reload`]) is one step
+//! between two ticks. Whatever has begun keeps what it began with: exchanges and tunnels their pool's timers, their backend and
+//! their route, clients their listener's name.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::config::{Config, Listener};
+use crate::net::stream::Net;
+
+use super::Proxy;
+use super::shared::Now;
+
+/// A configuration, compiled. It can be made on any thread.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub(super) config: Arc<Config>,
+}
+
+/// An address that is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The network's number for it, which is never used again for another.
+    pub listener: usize,
+    /// The address as bound.
+    pub addr: SocketAddr,
+}
+
+/// A listener, as sessions know it. It stays known while any of its clients may be here: to the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) name: String,
+    pub(crate) addr: SocketAddr,
+    /// Whose connections begin with a PROXY protocol header.
+    pub(crate) accept_proxy: Vec<IpNet>,
+}
+
+impl Setup {
+    /// Compiles a configuration whose backends have their addresses.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Bound {
+    /// Listeners whose numbers are their places.
+    #[must_use]
+    pub fn in_order(addrs: &[SocketAddr]) -> Vec<Self> {
+        let numbered = addrs.iter().copied().enumerate();
+        numbered
+            .map(|(listener, addr)| Self { listener, addr })
+            .collect()
+    }
+}
+
+impl Door {
+    fn new(configured: &Listener, addr: SocketAddr) -> Self {
+        Self {
+            name: configured.name.clone(),
+            addr,
+            accept_proxy: configured.accept_proxy.clone(),
+        }
+    }
+}
+
+/// Puts the listeners at the places of their numbers.
+pub(super) fn set_doors(doors: &mut Vec<Option<Door>>, config: &Config, bound: &[Bound]) {
+    assert!(
+        bound.len() == config.listeners.len(),
+        "each listener is bound"
+    );
+    for (configured, bound) in config.listeners.iter().zip(bound) {
+        if doors.len() <= bound.listener {
+            doors.resize(bound.listener + 1, None);
+        }
+        doors[bound.listener] = Some(Door::new(configured, bound.addr));
+    }
+}
+
+impl<N: Net> Proxy<N> {
+    /// Serves another configuration from now on. `bound` says of each of its listeners where it is; those that are not there
+    /// any more are accepted from a last time and closed.
+    pub fn reload(&mut self, setup: Setup, bound: &[Bound], now: Now) {
+        self.shared.now = now;
+        if self.is_draining() {
+            return;
+        }
+        self.keep_listeners(bound);
+        set_doors(&mut self.shared.doors, &setup.config, bound);
+        self.accepting
+            .readable
+            .resize(self.shared.doors.len(), false);
+        for bound in bound {
+            // A new one may have clients by now, and to look is always safe.
+            self.accepting.readable[bound.listener] = true;
+        }
+        self.shared.configure(setup);
+    }
+
+    /// Closes the listeners that are not among these.
+    fn keep_listeners(&mut self, bound: &[Bound]) {
+        let closing = |listener: &usize| bound.iter().all(|kept| kept.listener != *listener);
+        let gone: Vec<usize> = self
+            .accepting
+            .open
+            .iter()
+            .copied()
+            .filter(closing)
+            .collect();
+        if gone.is_empty() {
+            self.accepting.open = bound.iter().map(|bound| bound.listener).collect();
+            return;
+        }
+        // Who has knocked already is let in.
+        self.accept(usize::MAX);
+        for listener in gone {
+            self.accepting.readable[listener] = false;
+            self.shared.net.close_listener(listener);
+        }
+        self.accepting.open = bound.iter().map(|bound| bound.listener).collect();
+    }
+}
