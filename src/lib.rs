@@ -54,6 +54,7 @@
 //!   stream.rs       the two traits between us and the kernel
 //!   buffer.rs       storage lent while bytes wait
 //!   conn.rs         one socket: readiness and waiting bytes; the only reads and writes in the program
+//!   proxy_header.rs the PROXY protocol: whose connection it is, as one proxy tells the next
 //! net/buffer/
 //!   free.rs         the free list, and when it lets go
 //! net/conn/

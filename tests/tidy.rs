@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http", &["config"]),
     ("route", &["config", "http"]),
     ("balance", &["config"]),
-    ("net", &[]),
+    ("net", &["config"]),
     (
         "inspect",
         &["config", "http", "route", "balance", "net", "proxy"],
@@ -649,8 +649,8 @@ mod rules {
         );
         check(
             "src/net/conn.rs",
-            "use crate::config::Limits;",
-            &["net may not import config"],
+            "use crate::http::Request;",
+            &["net may not import http"],
         );
         check(
             "src/balance/mod.rs",
