@@ -39,6 +39,8 @@
 //!   head.rs         httparse and the strictness that it lacks
 //!   chunked.rs      the chunked coding, byte by byte
 //!   body.rs         where a message ends (RFC 9112 §6.3)
+//!   path.rs         paths in the form that routes compare
+//!   inquiry.rs      what a request asks for
 //!   forward.rs      a head rewritten for the other side
 //!   reply.rs        replies of our own, as bytes
 //! http/forward/
@@ -47,6 +49,7 @@
 //!   response.rs     a response's head for a client
 //!   chain.rs        who sent it, through whom, and what of that is believed
 //!   copy.rs         lines that go on as they came
+//!   edit.rs         what an operator has changed in a head
 //! balance/          which backend: facts and `now` in, a pick out
 //!   pick.rs         the policies
 //!   health.rs       when a backend is out, and when it may be tried again

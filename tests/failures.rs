@@ -5,7 +5,7 @@ use rondel::http::Reject;
 use rondel::proxy::failure::{Blame, Failure, Retry};
 
 /// What clients do, or do not do, and what we ourselves run out of: no backend can help it.
-const NOT_THE_BACKENDS: [Failure; 16] = [
+const NOT_THE_BACKENDS: [Failure; 17] = [
     Failure::Rejected(Reject::BadChunk),
     Failure::HeadTimeout,
     Failure::ClientIdle,
@@ -14,6 +14,7 @@ const NOT_THE_BACKENDS: [Failure; 16] = [
     Failure::RequestBodySlow,
     Failure::ClientWriteTimeout,
     Failure::ClientWriteSlow,
+    Failure::NoRoute,
     Failure::NoBackend,
     Failure::Exhausted,
     Failure::UpstreamClosedDuringRequest,
@@ -70,7 +71,7 @@ fn only_what_reached_nobody_goes_elsewhere_and_only_what_died_in_silence_is_repe
     let again = [Failure::ReusedUpstreamClosed, Failure::UpstreamClosed];
     check(&again, |failure| retry(failure) == Retry::Again);
     check(
-        &[NOT_THE_BACKENDS[..15].to_vec(), THE_BACKENDS[5..].to_vec()].concat(),
+        &[NOT_THE_BACKENDS[..16].to_vec(), THE_BACKENDS[5..].to_vec()].concat(),
         |failure| retry(failure) == Retry::Never,
     );
 }
@@ -78,6 +79,7 @@ fn only_what_reached_nobody_goes_elsewhere_and_only_what_died_in_silence_is_repe
 #[test]
 fn a_client_is_kept_where_its_request_may_be_whole_and_is_answered() {
     let kept = [
+        Failure::NoRoute,
         Failure::NoBackend,
         Failure::Exhausted,
         Failure::ConnectRefused,

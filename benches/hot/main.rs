@@ -104,7 +104,13 @@ fn rewrite_request(bytes: usize) -> Work {
     let mut out = Vec::with_capacity(4096);
     Box::new(move || {
         out.clear();
-        let found = forward::request(black_box(&head), &facts(), &mut out, Vec::reserve);
+        let found = forward::request(
+            black_box(&head),
+            &facts(),
+            forward::unchanged,
+            &mut out,
+            Vec::reserve,
+        );
         assert!(matches!(black_box(found), Ok(Some(_))));
     })
 }
@@ -119,6 +125,8 @@ fn rewrite_response() -> Work {
             request: &GET,
             close: false,
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            edits: None,
+            set_cookie: None,
         };
         let found = forward::response(black_box(&head), &asked, &mut out, Vec::reserve);
         assert!(matches!(black_box(found), Ok(Some(_))));

@@ -167,5 +167,5 @@ fn rewrite(
         forwarded: believed,
         id: b"0123456789abcdef",
     };
-    forward::request(input, &facts, out, Vec::reserve)
+    forward::request(input, &facts, forward::unchanged, out, Vec::reserve)
 }

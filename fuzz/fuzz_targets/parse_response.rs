@@ -198,6 +198,8 @@ fn rewrite(
         request,
         close,
         date: DATE,
+        edits: None,
+        set_cookie: None,
     };
     forward::response(input, &asked, out, Vec::reserve)
 }

@@ -7,6 +7,7 @@
 
 mod chain;
 mod copy;
+mod edit;
 mod request;
 mod response;
 mod target;
@@ -16,9 +17,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::field::{self, Kind, Options};
 use super::head::{self, Field};
+use super::inquiry::Inquiry;
 use super::{HEAD_FIELDS_MAX, Reject, Request, Response};
 
+pub use self::edit::{Edits, unchanged};
 pub use self::request::ADDED_BYTES_MAX;
+
+use crate::config::FieldEdits;
 
 /// What the rewriting of a request must know beyond the request.
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +51,25 @@ pub struct Asked<'a> {
     pub close: bool,
     /// Now, as an IMF-fixdate, for a final response without `Date`.
     pub date: &'a [u8; 29],
+    /// What is changed in the fields of the response, interim ones aside.
+    pub edits: Option<&'a FieldEdits>,
+    /// A `Set-Cookie` of our own, if there is one; of what may stand in a field's value. Not with an interim response.
+    pub set_cookie: Option<&'a [u8]>,
 }
 
 /// Judges the request head at the start of `input` and appends what the backend gets of it to `out`, in which `reserve`
-/// makes room for so many bytes more.
+/// makes room for so many bytes more. Between the two, once for a whole head that may go on, `choose` sees what is asked for
+/// and says what is changed in it; [`unchanged`] says that nothing is.
 ///
 /// Gives the bytes of input that were the head, or `None` while its end has not come; `out` is then left as it was.
 ///
 /// # Errors
 ///
-/// Why the request is not forwarded; `out` is left as it was.
-pub fn request<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
+/// Why the request is not forwarded, also if `choose` says so; `out` is left as it was.
+pub fn request<'e, T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     input: &[u8],
     facts: &Facts<'_, T, L>,
+    choose: impl FnOnce(&Inquiry<'_>) -> Result<Edits<'e>, Reject>,
     out: &mut Vec<u8>,
     reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Option<(usize, Request)>, Reject> {
@@ -67,7 +78,7 @@ pub fn request<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
         return Ok(None);
     };
     let before = out.len();
-    match request::rewrite(&head, facts, out, reserve) {
+    match request::rewrite(&head, facts, choose, out, reserve) {
         Ok(request) => Ok(Some((head.len, request))),
         Err(reject) => {
             out.truncate(before);
@@ -94,8 +105,14 @@ pub fn response(
     let Some(head) = head::response(input, &mut slots)? else {
         return Ok(None);
     };
-    let response = response::rewrite(&head, asked, out, reserve)?;
-    Ok(Some((head.lines.len(), response)))
+    let before = out.len();
+    match response::rewrite(&head, asked, out, reserve) {
+        Ok(response) => Ok(Some((head.lines.len(), response))),
+        Err(reject) => {
+            out.truncate(before);
+            Err(reject)
+        }
+    }
 }
 
 /// The kinds of a head's fields, in their order.

@@ -4,7 +4,8 @@
 //! parser reads it as exactly the one message that we judged. When two readings are possible, it is a [`Reject`].
 //!
 //! Reading order: this vocabulary, `field` (what a field is to a proxy), [`head`] (what a head says), [`chunked`] and
-//! [`body`] (where a message ends), [`forward`] (a head for the other side), [`reply`] (replies of our own).
+//! [`body`] (where a message ends), [`inquiry`] and [`path`] (what a request asks for), [`forward`] (a head for the other
+//! side), [`reply`] (replies of our own).
 
 mod field;
 
@@ -12,6 +13,8 @@ pub mod body;
 pub mod chunked;
 pub mod forward;
 pub mod head;
+pub mod inquiry;
+pub mod path;
 pub mod reply;
 
 /// Longest head (request, response or interim response) accepted, in bytes with its final empty line.
@@ -147,6 +150,8 @@ pub enum Reject {
     Malformed,
     /// The target is none that a proxy may forward: 400.
     BadTarget,
+    /// The path is read differently by different programs, and the routes look at paths: 400.
+    AmbiguousPath,
     /// `Host` is missing, doubled or not a host: 400.
     BadHost,
     /// `Content-Length` and `Transfer-Encoding` leave a doubt where the message ends: 400.
@@ -185,6 +190,7 @@ impl Reject {
             Self::HopsSpent => 200,
             Self::Malformed
             | Self::BadTarget
+            | Self::AmbiguousPath
             | Self::BadHost
             | Self::BadFraming
             | Self::BadChunk
@@ -206,6 +212,7 @@ impl Reject {
         match self {
             Self::Malformed => "malformed-head",
             Self::BadTarget => "bad-target",
+            Self::AmbiguousPath => "ambiguous-path",
             Self::BadHost => "bad-host",
             Self::BadFraming => "bad-framing",
             Self::BadChunk => "bad-chunk",

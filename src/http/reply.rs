@@ -217,6 +217,7 @@ mod tests {
         for (reject, status, reason) in [
             (R::Malformed, 400, "malformed-head"),
             (R::BadTarget, 400, "bad-target"),
+            (R::AmbiguousPath, 400, "ambiguous-path"),
             (R::BadHost, 400, "bad-host"),
             (R::BadFraming, 400, "bad-framing"),
             (R::BadChunk, 400, "bad-chunk"),

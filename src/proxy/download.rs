@@ -69,6 +69,8 @@ impl<S: Stream> Session<S> {
                 request,
                 close: cx.draining || !sent,
                 date: cx.date.text(cx.now.wall),
+                edits: None,
+                set_cookie: None,
             };
             let (out, buffers) = (self.client.compose(), &mut cx.buffers);
             let before = out.len();

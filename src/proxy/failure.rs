@@ -25,6 +25,8 @@ pub enum Failure {
     ClientWriteTimeout,
     /// The client took the response more slowly than we allow.
     ClientWriteSlow,
+    /// No route takes the request.
+    NoRoute,
     /// No backend is live that was not tried.
     NoBackend,
     /// We have no descriptor, port or memory left for a connection to a backend.
@@ -155,6 +157,7 @@ impl Failure {
             Self::RequestBodySlow => (Some(408), "request-body-slow", NONE, Never, !KEEP),
             Self::ClientWriteTimeout => (None, "client-write-timeout", NONE, Never, !KEEP),
             Self::ClientWriteSlow => (None, "client-write-slow", NONE, Never, !KEEP),
+            Self::NoRoute => (Some(404), "no-route", NONE, Never, KEEP),
             Self::NoBackend => (Some(503), "no-backend", NONE, Never, KEEP),
             Self::Exhausted => (Some(503), "out-of-resources", NONE, Never, KEEP),
             Self::ConnectRefused => (Some(502), "connect-refused", Always, Elsewhere, KEEP),

@@ -428,7 +428,7 @@ impl<S: Stream> Session<S> {
         };
         let (mut head, buffers) = (Vec::new(), &mut cx.buffers);
         let reserve = |head: &mut Vec<u8>, bytes| buffers.reserve(head, bytes);
-        match forward::request(bytes, &facts, &mut head, reserve) {
+        match forward::request(bytes, &facts, forward::unchanged, &mut head, reserve) {
             Ok(Some((len, request))) => {
                 input.keep(len, false, &mut cx.buffers);
                 cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));

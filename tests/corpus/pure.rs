@@ -106,7 +106,13 @@ fn requests(bytes: &[u8], piece: usize) -> Outcome {
                 }
                 under_way = None;
             }
-            match forward::request(&waiting, &facts, &mut outcome.part, Vec::reserve) {
+            match forward::request(
+                &waiting,
+                &facts,
+                forward::unchanged,
+                &mut outcome.part,
+                Vec::reserve,
+            ) {
                 Ok(None) => break,
                 Ok(Some((len, request))) => {
                     waiting.drain(..len);
@@ -180,7 +186,13 @@ fn response(case: &Case, piece: usize, request: &str, close: bool) -> Outcome {
         forwarded: false,
         id: b"0",
     };
-    let judged = forward::request(request.as_bytes(), &facts, &mut Vec::new(), Vec::reserve);
+    let judged = forward::request(
+        request.as_bytes(),
+        &facts,
+        forward::unchanged,
+        &mut Vec::new(),
+        Vec::reserve,
+    );
     let (mut outcome, mut waiting) = (Outcome::default(), Vec::new());
     let Ok(Some((_, request))) = judged else {
         return outcome;
@@ -189,6 +201,8 @@ fn response(case: &Case, piece: usize, request: &str, close: bool) -> Outcome {
         request: &request,
         close,
         date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+        edits: None,
+        set_cookie: None,
     };
     let mut under_way: Option<Body> = None;
     for piece in case.bytes.chunks(piece) {

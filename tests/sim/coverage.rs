@@ -89,6 +89,7 @@ fn parts(reject: Reject) -> Vec<Failure> {
             Some(Failure::BadResponseBody(reject))
         }
         Reject::BadTarget
+        | Reject::AmbiguousPath
         | Reject::BadHost
         | Reject::TargetTooLong
         | Reject::MethodRefused
@@ -119,6 +120,7 @@ fn name(failure: Failure) -> String {
         | Failure::RequestBodySlow
         | Failure::ClientWriteTimeout
         | Failure::ClientWriteSlow
+        | Failure::NoRoute
         | Failure::NoBackend
         | Failure::Exhausted
         | Failure::ConnectRefused

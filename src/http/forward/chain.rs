@@ -40,6 +40,55 @@ pub(super) fn write_elements<'a, L: DoubleEndedIterator<Item = &'a [u8]>>(
     );
 }
 
+/// The first address of those in `X-Forwarded-For` lines that are believed: the client's.
+pub(super) fn first_address<'a, L: DoubleEndedIterator<Item = &'a [u8]>>(
+    lines: impl Fn() -> L,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    first(believed(lines().flat_map(elements), node, trusts))
+}
+
+/// The first address of the elements in `Forwarded` lines that are believed: the client's.
+pub(super) fn first_element<'a, L: DoubleEndedIterator<Item = &'a [u8]>>(
+    lines: impl Fn() -> L,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    first(believed(
+        lines().flat_map(quoted_elements),
+        forwarded_node,
+        trusts,
+    ))
+}
+
+/// The last address of those who are believed, from the right. Before one who is not known there is none.
+fn first(believed: impl Iterator<Item = Node>) -> Option<IpAddr> {
+    let addresses = believed.map_while(|node| match node {
+        Node::At(addr) => Some(addr),
+        Node::Unknown => None,
+    });
+    addresses.last()
+}
+
+/// Those who are believed, from the right.
+fn believed<'a>(
+    elements: impl DoubleEndedIterator<Item = &'a [u8]>,
+    node: impl Fn(&[u8]) -> Option<Node>,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> impl Iterator<Item = Node> {
+    let mut vouched = true;
+    elements
+        .filter(|element| !element.is_empty())
+        .rev()
+        .map_while(move |element| {
+            let node = node(element).filter(|_| vouched)?;
+            vouched = match &node {
+                Node::At(addr) => trusts(addr.to_canonical()),
+                Node::Unknown => false,
+            };
+            Some(node)
+        })
+}
+
 fn write_believed<'a, E: DoubleEndedIterator<Item = &'a [u8]>>(
     out: &mut Vec<u8>,
     elements: impl Fn() -> E,
@@ -47,18 +96,7 @@ fn write_believed<'a, E: DoubleEndedIterator<Item = &'a [u8]>>(
     trusts: impl Fn(IpAddr) -> bool,
 ) {
     let elements = || elements().filter(|element| !element.is_empty());
-    let mut vouched = true;
-    let believed = elements().rev().take_while(|element| {
-        let Some(node) = node(element).filter(|_| vouched) else {
-            return false;
-        };
-        vouched = match node {
-            Node::At(addr) => trusts(addr.to_canonical()),
-            Node::Unknown => false,
-        };
-        true
-    });
-    let believed = believed.count();
+    let believed = believed(elements(), node, trusts).count();
     let all = elements().count();
     elements()
         .skip(all - believed)

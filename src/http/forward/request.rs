@@ -14,8 +14,10 @@ use super::super::{
     WRITTEN_HEAD_BYTES_MAX,
 };
 use super::copy::{Copy, Fate, is_as_we_write};
+use super::edit::{self, Edits, Way};
 use super::target::{self, Target};
-use super::{Facts, Kinds, chain, line, mark_named, push, push_addr};
+use super::{Facts, Inquiry, Kinds, chain, line, mark_named, push, push_addr};
+use crate::config::FieldEdits;
 
 /// Longest request id taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -39,9 +41,10 @@ const FIXED_BYTES_MAX: usize = "/".len()
     + "X-Request-Id: \r\n".len();
 
 /// Judges `head` and appends what goes on to `out`; on an error `out` may have grown.
-pub(super) fn rewrite<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
+pub(super) fn rewrite<'e, T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     head: &RequestHead<'_, '_>,
     facts: &Facts<'_, T, L>,
+    choose: impl FnOnce(&Inquiry<'_>) -> Result<Edits<'e>, Reject>,
     out: &mut Vec<u8>,
     reserve: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<Request, Reject> {
@@ -53,24 +56,77 @@ pub(super) fn rewrite<T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     let hops = hops(head.method, seen.max_forwards)?;
     let mut room = [0; ADDR_BYTES_MAX];
     let host = host(head.version, &target, seen.host, facts, &mut room)?;
-    let added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
+    let trusted = (facts.trusts)(facts.client);
+    let inquiry = Inquiry {
+        client: match trusted {
+            true => first_client(head.fields, &kinds, facts),
+            false => facts.client,
+        },
+        method: head.method,
+        authority: host,
+        target: target.rest_or_lead(),
+        fields: head.fields,
+    };
+    let edits = choose(&inquiry)?;
+    let mut added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
+    let path = match edits.rewrite {
+        Some(rewrite) => edit::rewritten(inquiry.path(), rewrite)?,
+        None => None,
+    };
+    added += path.as_ref().map_or(0, Vec::len);
+    let mut own_host = None;
+    if let Some(fields) = edits.fields {
+        edit::mark_replaced(fields, head.fields, &mut kinds, Way::Request);
+        added += edit::added_bytes(fields)?;
+        own_host = edit::host(fields);
+    }
     let writer = Writer {
         start: out.len(),
         head,
+        path: path.as_deref().map(|path| (path, inquiry.query())),
         target,
         kinds: &kinds[..head.fields.len()],
         hops,
         host,
-        trusted: (facts.trusts)(facts.client),
+        own_host,
+        trusted,
         seen: &seen,
         request,
+        edits: edits.fields,
         facts,
     };
-    reserve(
-        out,
-        head.lines.len() + added + facts.name.len() + facts.id.len(),
-    );
+    let bytes = head.lines.len() + added + facts.name.len() + facts.id.len();
+    reserve(out, bytes.min(WRITTEN_HEAD_BYTES_MAX));
     writer.write(out)
+}
+
+/// Who a trusted peer says that the client is: the last address that is believed.
+#[cold]
+fn first_client<T: Fn(IpAddr) -> bool, L>(
+    fields: &[Field<'_>],
+    kinds: &Kinds,
+    facts: &Facts<'_, T, L>,
+) -> IpAddr {
+    let values = |wanted| values(fields, kinds, wanted);
+    let trusts = &facts.trusts;
+    let told = match values(Kind::ForwardedFor).next() {
+        Some(_) => chain::first_address(|| values(Kind::ForwardedFor), trusts),
+        None => chain::first_element(|| values(Kind::Forwarded), trusts),
+    };
+    told.map_or(facts.client, |addr| addr.to_canonical())
+}
+
+/// The values of all fields of a kind.
+fn values<'v>(
+    fields: &'v [Field<'_>],
+    kinds: &'v [Kind],
+    wanted: Kind,
+) -> impl DoubleEndedIterator<Item = &'v [u8]> {
+    fields
+        .iter()
+        .zip(kinds)
+        .filter(move |(_, kind)| **kind == wanted)
+        .map(|(field, _)| field.value)
 }
 
 /// What the fields of a request say together.
@@ -233,18 +289,27 @@ struct Writer<'w, 'a, 'f, T, L> {
     start: usize,
     head: &'w RequestHead<'w, 'a>,
     target: Target<'a>,
+    /// The path and the query that are written instead of the target.
+    path: Option<(&'w [u8], &'w [u8])>,
     kinds: &'w [Kind],
     seen: &'w Seen<'a>,
     request: Request,
     hops: Option<u64>,
+    /// The host that the request is for.
     host: &'w [u8],
+    /// The host that is written instead of it.
+    own_host: Option<&'w [u8]>,
     trusted: bool,
+    edits: Option<&'w FieldEdits>,
     facts: &'w Facts<'f, T, L>,
 }
 
 impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     fn write(mut self, out: &mut Vec<u8>) -> Result<Request, Reject> {
         self.write_received(out)?;
+        if let Some(edits) = self.edits {
+            edit::write_fields(edits, Way::Request, out);
+        }
         self.write_connection(out);
         self.write_chain(out);
         let via: &[u8] = match self.head.version {
@@ -266,7 +331,9 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     fn write_received(&mut self, out: &mut Vec<u8>) -> Result<(), Reject> {
         let mut copy = Copy::of(self.head.lines);
         let (method, target) = (self.head.method.as_bytes(), &self.target);
-        if target.authority.is_none() && self.head.version == Version::Http11 {
+        if let Some((path, query)) = self.path {
+            push(out, [method, b" ", path, query, b" HTTP/1.1\r\n"]);
+        } else if target.authority.is_none() && self.head.version == Version::Http11 {
             copy.first(method.len() + b" ".len() + target.rest.len() + b" HTTP/1.1\r\n".len());
         } else {
             push(
@@ -275,7 +342,8 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             );
         }
         if self.seen.host == Once::Missing {
-            line(copy.finish(out), b"Host", self.host);
+            let host = self.own_host.unwrap_or(self.host);
+            line(copy.finish(out), b"Host", host);
         }
         for (field, kind) in self.head.fields.iter().zip(self.kinds) {
             if *kind == Kind::RequestId && self.keeps_id() {
@@ -295,8 +363,11 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
         let request = &self.request;
         match kind {
             Kind::Other | Kind::Kept | Kind::Date | Kind::Via => Fate::Kept,
-            Kind::Host if self.target.authority.is_none() => Fate::Kept,
-            Kind::Host => Fate::Value(self.host),
+            Kind::Host => match (self.own_host, self.target.authority) {
+                (Some(host), _) => Fate::Value(host),
+                (None, Some(_)) => Fate::Value(self.host),
+                (None, None) => Fate::Kept,
+            },
             Kind::ContentLength if is_as_we_write(value) => Fate::Kept,
             Kind::ContentLength => Fate::Number(length(request.framing)),
             Kind::TransferEncoding => Fate::Value(b"chunked"),
@@ -333,19 +404,23 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             forwarded,
             ..
         } = self.facts;
-        push(out, [b"X-Forwarded-For: "]);
-        if self.trusted {
-            chain::write_addresses(out, || self.values(Kind::ForwardedFor), trusts);
+        if self.writes("X-Forwarded-For") {
+            push(out, [b"X-Forwarded-For: "]);
+            if self.trusted {
+                chain::write_addresses(out, || self.values(Kind::ForwardedFor), trusts);
+            }
+            push_addr(out, *client);
+            push(out, [b"\r\n"]);
         }
-        push_addr(out, *client);
-        push(out, [b"\r\n"]);
-        if !(self.trusted && self.seen.forwarded_proto) {
+        if !(self.trusted && self.seen.forwarded_proto) && self.writes("X-Forwarded-Proto") {
             push(out, [b"X-Forwarded-Proto: http\r\n"]);
         }
-        if !(self.trusted && self.seen.forwarded_host || self.host.is_empty()) {
+        if !(self.trusted && self.seen.forwarded_host || self.host.is_empty())
+            && self.writes("X-Forwarded-Host")
+        {
             push(out, [b"X-Forwarded-Host: ", self.host, b"\r\n"]);
         }
-        if *forwarded || self.trusted && self.seen.forwarded {
+        if (*forwarded || self.trusted && self.seen.forwarded) && self.writes("Forwarded") {
             self.write_forwarded(out);
         }
     }
@@ -369,12 +444,15 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
         push(out, [b"\r\n"]);
     }
 
+    /// Whether we write a line of our own: unless the operator has a say in it.
+    #[inline(always)]
+    fn writes(&self, name: &str) -> bool {
+        self.edits.is_none_or(|edits| !edit::replaces(edits, name))
+    }
+
     /// The values of all fields of a kind.
     fn values(&self, wanted: Kind) -> impl DoubleEndedIterator<Item = &[u8]> {
-        let fields = self.head.fields.iter().zip(self.kinds);
-        fields
-            .filter(move |(_, kind)| **kind == wanted)
-            .map(|(field, _)| field.value)
+        values(self.head.fields, self.kinds, wanted)
     }
 
     /// Whether the client's own id is used: if it brings one that every log can take.

@@ -1,14 +1,16 @@
 //! A response's head, judged in the light of its request and written for the client.
 
 use super::super::body::{self, Whose};
-use super::super::field::{Kind, Once, Options, elements, kind, number};
+use super::super::field::{Kind, Once, Options, elements, is_value, kind, number};
 use super::super::head::{Field, ResponseHead};
 use super::super::{
     Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Method, Reject, Response, Version,
     WRITTEN_HEAD_BYTES_MAX,
 };
 use super::copy::{Copy, Fate, is_as_we_write};
+use super::edit::{self, Way};
 use super::{Asked, Kinds, line, mark_named, push, push_number};
+use crate::config::FieldEdits;
 
 /// How much longer than it came a head may be written, in bytes: a blank behind the status and each colon, and the lines
 /// that we add.
@@ -25,7 +27,7 @@ const _: () = assert!(
     "whatever head is accepted, what is written of it is no longer than is reckoned with"
 );
 
-/// Judges `head` and appends what goes on to `out`.
+/// Judges `head` and appends what goes on to `out`; on an error `out` may have grown.
 pub(super) fn rewrite(
     head: &ResponseHead<'_, '_>,
     asked: &Asked<'_>,
@@ -37,18 +39,44 @@ pub(super) fn rewrite(
     seen.read(head.fields, &mut kinds)?;
     let response = judge(head, &seen, asked)?;
     let unknown_to_client = response.is_interim() && asked.request.version == Version::Http10;
-    if !unknown_to_client {
-        reserve(out, head.lines.len() + FIXED_BYTES_MAX + head.fields.len());
-        Writer {
-            head,
-            seen: &seen,
-            asked,
-            response,
-        }
-        .write(&kinds, out);
+    if unknown_to_client {
+        return Ok(response);
+    }
+    let start = out.len();
+    let mut bytes = head.lines.len() + FIXED_BYTES_MAX + head.fields.len();
+    let mut writer = Writer {
+        head,
+        seen: &seen,
+        asked,
+        response,
+        edits: None,
+        set_cookie: None,
+    };
+    if !response.is_interim() {
+        (writer.edits, writer.set_cookie) = (asked.edits, asked.set_cookie);
+        bytes += added_bytes(asked)?;
+    }
+    if let Some(edits) = writer.edits {
+        edit::mark_replaced(edits, head.fields, &mut kinds, Way::Response);
+    }
+    reserve(out, bytes.min(WRITTEN_HEAD_BYTES_MAX));
+    writer.write(&kinds, out);
+    if out.len() - start > WRITTEN_HEAD_BYTES_MAX {
+        return Err(Reject::HeadTooLarge);
     }
     Ok(response)
 }
+
+/// Bytes that the operator's changes and a cookie of ours may add.
+fn added_bytes(asked: &Asked<'_>) -> Result<usize, Reject> {
+    let edits = asked.edits.map_or(Ok(0), edit::added_bytes)?;
+    let cookie = asked
+        .set_cookie
+        .map_or(0, |cookie| SET_COOKIE.len() + ": \r\n".len() + cookie.len());
+    Ok(edits + cookie)
+}
+
+const SET_COOKIE: &[u8] = b"Set-Cookie";
 
 /// What the fields of a response say together.
 #[derive(Default)]
@@ -130,6 +158,8 @@ struct Writer<'w, 'a> {
     seen: &'w Seen<'a>,
     asked: &'w Asked<'w>,
     response: Response,
+    edits: Option<&'w FieldEdits>,
+    set_cookie: Option<&'w [u8]>,
 }
 
 impl Writer<'_, '_> {
@@ -148,7 +178,13 @@ impl Writer<'_, '_> {
             copy.field(field, self.fate(*kind, field.value), out);
         }
         copy.finish(out);
-        if self.response.status >= 200 && !self.seen.date {
+        if let Some(edits) = self.edits {
+            edit::write_fields(edits, Way::Response, out);
+        }
+        if let Some(cookie) = self.set_cookie.filter(|cookie| is_value(cookie)) {
+            line(out, SET_COOKIE, cookie);
+        }
+        if self.response.status >= 200 && !self.seen.date && !self.replaces_date() {
             line(out, b"Date", self.asked.date);
         }
         if self.response.framing == Framing::UntilClose && self.makes_chunks() {
@@ -179,6 +215,12 @@ impl Writer<'_, '_> {
             Kind::ForwardedFor | Kind::ForwardedProto | Kind::ForwardedHost => Fate::Kept,
             Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => Fate::Kept,
         }
+    }
+
+    /// Whether the operator has a say in the date.
+    fn replaces_date(&self) -> bool {
+        self.edits
+            .is_some_and(|edits| edit::replaces(edits, "Date"))
     }
 
     /// 1xx and 204 have no length to tell of (RFC 9110 §8.6).

@@ -23,6 +23,17 @@ pub(super) struct Target<'a> {
     pub(super) authority: Option<&'a [u8]>,
 }
 
+impl<'a> Target<'a> {
+    /// The target in origin-form or asterisk-form, as routes are to see it: without the slash that is to be written before a
+    /// query without a path.
+    pub(super) fn rest_or_lead(&self) -> &'a [u8] {
+        match self.rest {
+            [] => self.lead,
+            rest => rest,
+        }
+    }
+}
+
 /// Judges method and target together: `CONNECT` has a form of target of its own, and so has `OPTIONS`.
 pub(super) fn judge<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Reject> {
     let target = target.as_bytes();

@@ -35,7 +35,7 @@ fn facts(client: IpAddr) -> Facts<'static, Trusts, Local> {
 fn rewritten(input: &[u8], facts: &Facts<'_, Trusts, Local>) -> Result<(Request, String), Reject> {
     let run = |input: &[u8]| {
         let mut out = BEFORE.to_vec();
-        let found = request(input, facts, &mut out, Vec::reserve);
+        let found = request(input, facts, unchanged, &mut out, Vec::reserve);
         assert!(out.starts_with(BEFORE));
         assert!(matches!(found, Ok(Some(_))) || out == BEFORE);
         found.map(|found| found.map(|(len, request)| (len, request, out[BEFORE.len()..].to_vec())))

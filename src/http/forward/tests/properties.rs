@@ -75,7 +75,7 @@ fn check_request(input: &[u8], client: IpAddr, forwarded: bool) -> bool {
         forwarded,
         ..facts(client)
     };
-    let Ok(Some((len, first))) = request(input, &facts, &mut out, Vec::reserve) else {
+    let Ok(Some((len, first))) = request(input, &facts, unchanged, &mut out, Vec::reserve) else {
         assert!(out.is_empty());
         return false;
     };
@@ -85,7 +85,7 @@ fn check_request(input: &[u8], client: IpAddr, forwarded: bool) -> bool {
         name: "next",
         ..facts
     };
-    let found = request(&out, &next, &mut again, Vec::reserve);
+    let found = request(&out, &next, unchanged, &mut again, Vec::reserve);
     let Ok(Some((len, second))) = found else {
         // The count of hops has come to its end.
         assert_eq!(found, Err(Reject::HopsSpent), "{}", out.escape_ascii());
@@ -123,6 +123,8 @@ fn check_response(input: &[u8], request: &Request) -> bool {
         request,
         close: false,
         date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+        edits: None,
+        set_cookie: None,
     };
     let mut out = Vec::new();
     let Ok(Some((_, first))) = response(input, &asked, &mut out, Vec::reserve) else {
@@ -172,6 +174,7 @@ fn whatever_passes_of_mutated_responses_is_one_response() {
     let plain = request(
         REQUESTS[0].as_bytes(),
         &facts(CLIENT),
+        unchanged,
         &mut out,
         Vec::reserve,
     )

@@ -29,6 +29,8 @@ fn answered(request: Request, close: bool, input: &[u8]) -> Result<(Response, Ve
         request: &request,
         close,
         date: DATE,
+        edits: None,
+        set_cookie: None,
     };
     let run = |input: &[u8]| {
         let mut out = BEFORE.to_vec();

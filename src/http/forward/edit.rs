@@ -1,0 +1,149 @@
+//! What an operator has changed in a head: the path, and fields. It knows no routes, and does not ask why.
+//!
+//! Architecture invariant: no edit touches what frames a message, what belongs to the connection, `Via` and the request's id;
+//! what an edit would write that is no path, name or value is not written.
+
+use std::borrow::Cow;
+
+use super::super::field::{Kind, is_token, is_value, kind};
+use super::super::head::Field;
+use super::super::path;
+use super::super::{Reject, TARGET_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX};
+use super::target;
+use super::{Inquiry, Kinds, line};
+use crate::config::{FieldEdits, Rewrite, Route};
+
+/// What is changed in a request. By default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edits<'e> {
+    /// What is changed in its path.
+    pub rewrite: Option<&'e Rewrite>,
+    /// What is changed in its fields.
+    pub fields: Option<&'e FieldEdits>,
+}
+
+impl<'e> Edits<'e> {
+    /// What a route has changed in its requests.
+    #[must_use]
+    pub fn of(route: &'e Route) -> Self {
+        let fields = &route.request_fields;
+        Self {
+            rewrite: route.rewrite.as_ref(),
+            fields: (!fields.is_empty()).then_some(fields),
+        }
+    }
+}
+
+/// Chooses that nothing is changed in a request, whatever it asks for.
+///
+/// # Errors
+///
+/// None.
+pub fn unchanged(_: &Inquiry<'_>) -> Result<Edits<'static>, Reject> {
+    Ok(Edits::default())
+}
+
+/// The path of a request, rewritten in its normalised form; `None` where it has none.
+pub(super) fn rewritten(path: &[u8], rewrite: &Rewrite) -> Result<Option<Vec<u8>>, Reject> {
+    if !path.starts_with(b"/") {
+        return Ok(None);
+    }
+    let path = path::normalised(path);
+    let (lead, rest): (Cow<'_, [u8]>, &[u8]) = match rewrite {
+        Rewrite::Path(new) => (path::unescape(new.as_bytes()), b""),
+        Rewrite::Prefix { from, to } => {
+            let rest = path::behind_prefix(&path, &path::unescape(from.as_bytes()));
+            (path::unescape(to.as_bytes()), rest.unwrap_or(&path))
+        }
+    };
+    let mut new = Vec::with_capacity("//".len() + lead.len() + rest.len());
+    if !lead.starts_with(b"/") && !(lead.is_empty() && rest.starts_with(b"/")) {
+        new.push(b'/');
+    }
+    new.extend_from_slice(&lead);
+    let rest = match rest.strip_prefix(b"/") {
+        // One slash is enough.
+        Some(rest) if new.ends_with(b"/") => rest,
+        _ => rest,
+    };
+    if !rest.is_empty() && !rest.starts_with(b"/") && !new.ends_with(b"/") {
+        new.push(b'/');
+    }
+    new.extend_from_slice(rest);
+    if new.len() > TARGET_BYTES_MAX {
+        return Err(Reject::TargetTooLong);
+    }
+    if new.iter().any(|byte| b"?#".contains(byte)) {
+        return Err(Reject::BadTarget);
+    }
+    Ok(Some(new))
+}
+
+/// Who a head is for: not the same fields may be changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To a backend.
+    Request,
+    /// To a client.
+    Response,
+}
+
+/// Whether fields of this kind may be taken away, set or added.
+fn may_edit(kind: Kind, way: Way) -> bool {
+    match kind {
+        Kind::Other | Kind::Kept | Kind::Date => true,
+        Kind::ForwardedFor | Kind::ForwardedProto | Kind::ForwardedHost => true,
+        Kind::ForwardedMore | Kind::Forwarded | Kind::Alias => true,
+        // What these say we have said ourselves, or act upon.
+        Kind::Host | Kind::Expect | Kind::MaxForwards | Kind::Via | Kind::RequestId => {
+            way == Way::Response
+        }
+        Kind::Hop | Kind::ContentLength | Kind::TransferEncoding | Kind::Connection => false,
+        Kind::Te | Kind::Trailer | Kind::Upgrade => false,
+    }
+}
+
+/// Whether fields of this name are taken away or replaced.
+pub(super) fn replaces(edits: &FieldEdits, name: &str) -> bool {
+    let is = |edited: &String| edited.eq_ignore_ascii_case(name);
+    edits.remove.iter().any(is) || edits.set.iter().any(|(edited, _)| is(edited))
+}
+
+/// Marks the fields that do not go on as fields of this connection, which do not either.
+pub(super) fn mark_replaced(edits: &FieldEdits, fields: &[Field<'_>], kinds: &mut Kinds, way: Way) {
+    for (field, kind) in fields.iter().zip(kinds.iter_mut()) {
+        if may_edit(*kind, way) && replaces(edits, field.name) {
+            *kind = Kind::Hop;
+        }
+    }
+}
+
+/// The host that the request is to have instead of its own.
+pub(super) fn host(edits: &FieldEdits) -> Option<&[u8]> {
+    let mut hosts = edits
+        .set
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let (_, host) = hosts.next_back()?;
+    target::is_host(host.as_bytes()).then_some(host.as_bytes())
+}
+
+/// Bytes that the edits may add to a head.
+pub(super) fn added_bytes(edits: &FieldEdits) -> Result<usize, Reject> {
+    let lines = edits.set.iter().chain(&edits.add);
+    let added = lines.map(|(name, value)| name.len() + value.len() + ": \r\n".len());
+    match added.sum() {
+        added if added <= WRITTEN_HEAD_BYTES_MAX => Ok(added),
+        _ => Err(Reject::HeadTooLarge),
+    }
+}
+
+/// Writes the fields that are set or added.
+pub(super) fn write_fields(edits: &FieldEdits, way: Way, out: &mut Vec<u8>) {
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        let sound = is_token(name.as_bytes()) && is_value(value.as_bytes());
+        if sound && may_edit(kind(name), way) {
+            line(out, name.as_bytes(), value.as_bytes());
+        }
+    }
+}
