@@ -50,6 +50,13 @@
 //!   chain.rs        who sent it, through whom, and what of that is believed
 //!   copy.rs         lines that go on as they came
 //!   edit.rs         what an operator has changed in a head
+//! route.rs          which route takes a request
+//! route/
+//!   find.rs         where routes are looked for
+//!   test.rs         the conditions of one route
+//!   glob.rs         patterns with stars
+//!   mismatch.rs     why a route does not take a request
+//!   key.rs          what clients are told apart by
 //! balance/          which backend: facts and `now` in, a pick out
 //!   pick.rs         the policies
 //!   health.rs       when a backend is out, and when it may be tried again
@@ -102,3 +109,4 @@ pub mod event_loop;
 pub mod http;
 pub mod net;
 pub mod proxy;
+pub mod route;

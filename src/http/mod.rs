@@ -25,7 +25,7 @@ pub const WRITTEN_HEAD_BYTES_MAX: usize = 20 * 1024;
 /// Longest host accepted, in bytes: a name of 255 (RFC 1035 §2.3.4) and a port. It may be written three times.
 pub const HOST_BYTES_MAX: usize = NAME_BYTES_MAX + ":65535".len();
 /// Longest name of a host accepted, in bytes.
-const NAME_BYTES_MAX: usize = 255;
+pub const NAME_BYTES_MAX: usize = 255;
 /// Most header fields accepted in one head.
 pub const HEAD_FIELDS_MAX: usize = 100;
 /// Longest request target accepted, in bytes (RFC 9112 §3 asks for at least 8,000).
