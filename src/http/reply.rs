@@ -9,8 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use httpdate::HttpDate;
 
 use super::Version;
+use super::field::is_value;
+use super::inquiry::Inquiry;
+use super::path::push_escaped;
+use crate::config::Piece;
 
-/// Longest reply written, in bytes.
+/// Longest reply written, in bytes, without what the operator puts in: a location, a content type, a body.
 pub const REPLY_BYTES_MAX: usize = 1024;
 
 /// A reply of our own.
@@ -34,6 +38,78 @@ pub struct Reply<'a> {
 
 /// Writes a reply behind what is in `out`.
 pub fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    write_with(reply, &[extra(reply.status)], out);
+}
+
+/// Writes a reply that sends the client to a [`location`].
+pub fn write_redirect(reply: &Reply<'_>, location: &[u8], out: &mut Vec<u8>) {
+    write_with(reply, &[b"Location: ", location, b"\r\n"], out);
+}
+
+/// Writes a reply of the operator's: its status, and this body of this type. The reason and the id do not stand in it.
+pub fn write_fixed(reply: &Reply<'_>, content_type: &str, body: &str, out: &mut Vec<u8>) {
+    let (phrase, body) = (phrase(reply.status), body.as_bytes());
+    number(out, b"HTTP/1.1 ", usize::from(reply.status));
+    push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
+    // These have no content, and say nothing of any (RFC 9110 §8.6, §15.4.5).
+    let hollow = matches!(reply.status, 204 | 304);
+    // Nor has this, but it says so (RFC 9110 §15.3.6).
+    let body = if reply.status == 205 { b"" } else { body };
+    if !hollow {
+        if is_value(content_type.as_bytes()) && !body.is_empty() {
+            push(out, &[b"\r\nContent-Type: ", content_type.as_bytes()]);
+        }
+        number(out, b"\r\nContent-Length: ", body.len());
+    }
+    let methods = match reply.status {
+        405 => extra(405),
+        _ => b"",
+    };
+    push(out, &[b"\r\n", methods, connection(reply), b"\r\n"]);
+    if !hollow && !reply.head_only {
+        push(out, &[body]);
+    }
+}
+
+/// A location, put together from its pieces and what is asked for. What may not stand in it is escaped.
+#[must_use]
+pub fn location(pieces: &[Piece], inquiry: &Inquiry<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        let part = match piece {
+            Piece::Text(text) => text.as_bytes(),
+            Piece::Host => inquiry.host(),
+            Piece::Path if matches!(out.as_slice(), b"" | b"/") => {
+                // At the start, two slashes would be followed by a host of the client's choice; browsers take a backslash
+                // for a slash.
+                out.resize(1, b'/');
+                let slashes = |byte: &&u8| b"/\\".contains(byte);
+                let path = path_or_root(inquiry);
+                &path[path.iter().take_while(slashes).count()..]
+            }
+            Piece::Path => path_or_root(inquiry),
+            Piece::Query => inquiry.query(),
+        };
+        for &byte in part {
+            if byte.is_ascii_graphic() {
+                out.push(byte);
+            } else {
+                push_escaped(&mut out, byte);
+            }
+        }
+    }
+    out
+}
+
+/// The path; `/` where the request is for no path, but for the server.
+fn path_or_root<'r>(inquiry: &Inquiry<'r>) -> &'r [u8] {
+    match inquiry.path() {
+        b"*" => b"/",
+        path => path,
+    }
+}
+
+fn write_with(reply: &Reply<'_>, lines: &[&[u8]], out: &mut Vec<u8>) {
     let phrase = phrase(reply.status);
     let request = if reply.id.is_empty() {
         0
@@ -45,10 +121,9 @@ pub fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
     push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
     push(out, &[b"\r\nContent-Type: text/plain; charset=utf-8"]);
     number(out, b"\r\nContent-Length: ", length);
-    push(
-        out,
-        &[b"\r\n", extra(reply.status), connection(reply), b"\r\n"],
-    );
+    push(out, &[b"\r\n"]);
+    push(out, lines);
+    push(out, &[connection(reply), b"\r\n"]);
     if reply.head_only {
         return;
     }
@@ -91,17 +166,42 @@ fn connection(reply: &Reply<'_>) -> &'static [u8] {
 pub fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -190,6 +290,111 @@ mod tests {
             Reply { id: b"", ..REPLY },
             &format!("{nameless}\r\n{short}"),
         );
+    }
+
+    #[test]
+    fn a_redirect_says_where_to() {
+        let head = "HTTP/1.1 308 Permanent Redirect\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+            Content-Type: text/plain; charset=utf-8\r\nContent-Length: 46\r\nLocation: https://h/a\r\n";
+        let body = "308 Permanent Redirect: redirect\nrequest 0192\n";
+        assert_eq!(body.len(), 46);
+        let reply = Reply {
+            status: 308,
+            reason: "redirect",
+            ..REPLY
+        };
+        let written = |reply: Reply<'_>| {
+            let mut out = b"before".to_vec();
+            write_redirect(&reply, b"https://h/a", &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(reply), format!("before{head}\r\n{body}"));
+        let head_only = true;
+        assert_eq!(
+            written(Reply { head_only, ..reply }),
+            format!("before{head}\r\n")
+        );
+        for status in [301, 302, 303, 307, 308] {
+            assert_ne!(phrase(status), "Unknown");
+        }
+    }
+
+    #[test]
+    fn a_fixed_reply_is_the_operators_and_framed_as_its_status_asks() {
+        let fixed = |status: u16, change: fn(&mut Reply<'_>)| {
+            let mut reply = Reply { status, ..REPLY };
+            change(&mut reply);
+            let mut out = Vec::new();
+            write_fixed(&reply, "text/html", "<p>", &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let (line, rest) = text.split_once("\r\nDate: ").unwrap();
+            let rest = rest
+                .strip_prefix("Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+                .unwrap();
+            (line.to_owned(), rest.to_owned())
+        };
+        let said = |status: u16| fixed(status, |_| {});
+        let whole = "Content-Type: text/html\r\nContent-Length: 3\r\n";
+        assert_eq!(
+            said(200),
+            ("HTTP/1.1 200 OK".to_owned(), format!("{whole}\r\n<p>"))
+        );
+        assert_eq!(said(299).1, format!("{whole}\r\n<p>"));
+        assert_eq!(said(503).1, format!("{whole}\r\n<p>"));
+        assert!(said(405).1.contains("\r\nAllow: GET, "));
+        for hollow in [204, 304] {
+            assert_eq!(said(hollow).1, "\r\n");
+        }
+        assert_eq!(said(205).1, "Content-Length: 0\r\n\r\n");
+        assert_eq!(
+            fixed(200, |reply| reply.head_only = true).1,
+            format!("{whole}\r\n")
+        );
+        assert_eq!(
+            fixed(200, |reply| reply.keep = false).1,
+            format!("{whole}Connection: close\r\n\r\n<p>")
+        );
+        assert_eq!(
+            fixed(200, |reply| reply.version = Version::Http10).1,
+            format!("{whole}Connection: keep-alive\r\n\r\n<p>")
+        );
+        let mut out = Vec::new();
+        write_fixed(&REPLY, "a\r\nSet-Cookie: b", "x", &mut out);
+        assert!(!String::from_utf8(out).unwrap().contains("Set-Cookie"));
+    }
+
+    #[test]
+    fn a_location_is_put_together_from_what_is_asked_for() {
+        let text = |text: &str| Piece::Text(text.to_owned());
+        let check = |target: &str, pieces: &[Piece], expected: &str| {
+            let inquiry = Inquiry {
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                method: "GET",
+                authority: b"h.example:8080",
+                target: target.as_bytes(),
+                fields: &[],
+            };
+            let found = location(pieces, &inquiry);
+            assert_eq!(String::from_utf8(found).unwrap(), expected, "{target}");
+        };
+        let secure = [text("https://"), Piece::Host, Piece::Path, Piece::Query];
+        check("/a//b?c=d?", &secure, "https://h.example/a//b?c=d?");
+        check("/", &secure, "https://h.example/");
+        check("//x", &secure, "https://h.example//x");
+        check("?q", &secure, "https://h.example/?q");
+        check("*", &secure, "https://h.example/");
+        check("/a", &[text("/new"), Piece::Path], "/new/a");
+        check(
+            "/a",
+            &[text("/caf\u{e9} \r\nX: y")],
+            "/caf%C3%A9%20%0D%0AX:%20y",
+        );
+        for evil in ["//evil/..", "/\\evil/..", "///evil/..", "/\\/evil/.."] {
+            check(evil, &[Piece::Path], "/evil/..");
+            check(evil, &[text("/"), Piece::Path], "/evil/..");
+        }
+        check("///", &[Piece::Path, Piece::Query], "/");
+        check("/a?b", &[Piece::Path, Piece::Query], "/a?b");
     }
 
     #[test]

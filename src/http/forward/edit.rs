@@ -57,7 +57,8 @@ pub(super) fn rewritten(path: &[u8], rewrite: &Rewrite) -> Result<Option<Vec<u8>
         }
     };
     let mut new = Vec::with_capacity("//".len() + lead.len() + rest.len());
-    if !lead.starts_with(b"/") && !(lead.is_empty() && rest.starts_with(b"/")) {
+    let starts = if lead.is_empty() { rest } else { &lead };
+    if !starts.starts_with(b"/") {
         new.push(b'/');
     }
     new.extend_from_slice(&lead);
