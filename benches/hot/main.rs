@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod net;
+mod routing;
 mod whole;
 
 use std::hint::black_box;
@@ -32,7 +33,7 @@ type Work = Box<dyn FnMut()>;
 type Piece = (&'static str, fn() -> Work);
 
 /// Every piece of work.
-const PIECES: [Piece; 16] = [
+const PIECES: [Piece; 20] = [
     ("request-head-40", || rewrite_request(40)),
     ("request-head-400", || rewrite_request(400)),
     ("request-head-1800", || rewrite_request(1800)),
@@ -43,6 +44,10 @@ const PIECES: [Piece; 16] = [
     ("pick-of-4", || pick(4)),
     ("pick-of-64", || pick(64)),
     ("pick-of-4096", || pick(4096)),
+    ("route-of-1", routing::of_one),
+    ("route-among-10", || routing::among_hosts(10)),
+    ("route-among-1000", || routing::among_hosts(1000)),
+    ("route-among-100000", || routing::among_hosts(100_000)),
     ("exchange", || exchange(1, 40)),
     ("exchange-head-400", || exchange(1, 400)),
     ("exchange-among-100", || exchange(100, 40)),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::super::{Framing, Method, Version};
 use super::*;
 
+mod edits;
 mod properties;
 mod received;
 mod responses;

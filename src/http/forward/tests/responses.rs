@@ -2,9 +2,9 @@
 
 use super::*;
 
-const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
-const DATED: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-const ASKED: Request = Request {
+pub(super) const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+pub(super) const DATED: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+pub(super) const ASKED: Request = Request {
     method: Method::Idempotent,
     version: Version::Http11,
     framing: Framing::None,
