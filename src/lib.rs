@@ -45,6 +45,7 @@
 //!   reply.rs        replies of our own, as bytes
 //! http/forward/
 //!   target.rs       the request target and the host
+//!   seen.rs         what the fields of a request say together
 //!   request.rs      a request's head for a backend
 //!   response.rs     a response's head for a client
 //!   chain.rs        who sent it, through whom, and what of that is believed

@@ -10,6 +10,7 @@ mod copy;
 mod edit;
 mod request;
 mod response;
+mod seen;
 mod target;
 
 use std::io::Write;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::body::{self, Whose};
-use super::super::field::{Kind, Once, Options, elements, is_visible, kind, number};
+use super::super::field::{Kind, Once, is_visible, number};
 use super::super::head::{Field, RequestHead};
 use super::super::{
     Framing, HEAD_FIELDS_MAX, HOST_BYTES_MAX, Method, Reject, Request, Span, Version,
@@ -15,8 +15,9 @@ use super::super::{
 };
 use super::copy::{Copy, Fate, is_as_we_write};
 use super::edit::{self, Edits, Way};
+use super::seen::Seen;
 use super::target::{self, Target};
-use super::{Facts, Inquiry, Kinds, chain, line, mark_named, push, push_addr};
+use super::{Facts, Inquiry, Kinds, chain, line, push, push_addr};
 use crate::config::FieldEdits;
 
 /// Longest request id taken from a client, in bytes.
@@ -127,80 +128,6 @@ fn values<'v>(
         .zip(kinds)
         .filter(move |(_, kind)| **kind == wanted)
         .map(|(field, _)| field.value)
-}
-
-/// What the fields of a request say together.
-#[derive(Default)]
-struct Seen<'a> {
-    options: Options,
-    host: Once<'a>,
-    length: Once<'a>,
-    coding: Once<'a>,
-    expect: Once<'a>,
-    max_forwards: Once<'a>,
-    id: Once<'a>,
-    trailers: bool,
-    upgrade: bool,
-    forwarded_proto: bool,
-    forwarded_host: bool,
-    forwarded: bool,
-}
-
-impl<'a> Seen<'a> {
-    fn read(&mut self, fields: &[Field<'a>], kinds: &mut Kinds, name: &str) -> Result<(), Reject> {
-        for (field, place) in fields.iter().zip(kinds.iter_mut()) {
-            *place = kind(field.name);
-            let value = field.value;
-            match *place {
-                Kind::Connection if !self.options.add(value) => return Err(Reject::Malformed),
-                Kind::Via if went_through(value, name) => return Err(Reject::Loop),
-                Kind::Host => self.host.add(value),
-                Kind::ContentLength => self.length.add(value),
-                Kind::TransferEncoding => self.coding.add(value),
-                Kind::Expect => self.expect.add(value),
-                Kind::MaxForwards => self.max_forwards.add(value),
-                Kind::RequestId => self.id.add(value),
-                Kind::Te => self.trailers |= takes_trailers(value),
-                Kind::Upgrade => {
-                    self.upgrade |= elements(value).any(|protocol| !protocol.is_empty())
-                }
-                Kind::ForwardedProto => self.forwarded_proto = true,
-                Kind::ForwardedHost => self.forwarded_host = true,
-                Kind::Forwarded => self.forwarded = true,
-                Kind::Other
-                | Kind::Kept
-                | Kind::Hop
-                | Kind::Connection
-                | Kind::Trailer
-                | Kind::Date
-                | Kind::Via => {}
-                Kind::ForwardedFor | Kind::ForwardedMore | Kind::Alias => {}
-            }
-        }
-        self.trailers &= !mark_named(fields, kinds, self.options)?;
-        Ok(())
-    }
-}
-
-/// Whether a `Via` field names `name` as one who received the message (RFC 9110 §7.6.3).
-fn went_through(value: &[u8], name: &str) -> bool {
-    elements(value).any(|element| {
-        let mut words = element
-            .split(|byte| b" \t".contains(byte))
-            .filter(|word| !word.is_empty());
-        words
-            .nth(1)
-            .is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
-    })
-}
-
-/// Whether a `TE` field lists `trailers`, and not with a weight of zero (RFC 9110 §10.1.4).
-fn takes_trailers(value: &[u8]) -> bool {
-    elements(value).any(|coding| {
-        let mut parts = coding.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"trailers"))
-            && !parts.any(|part| matches!(part, [b'q' | b'Q', b'=', weight @ ..] if weight.iter().all(|digit| b"0.".contains(digit))))
-    })
 }
 
 /// What the proxy must know of the request; where its id stands is known when it is written.
