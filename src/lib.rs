@@ -20,6 +20,10 @@
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
 //!   session.rs      one client connection: its phases, its deadline, its turn
+//!   request.rs      waiting for a request, until its head is complete
+//!   preface.rs      a PROXY protocol header before the first request
+//!   hold.rs         requests that wait while no backend is live
+//!   choose.rs       what is done with a request: its route, and whom that gives it to
 //!   connect.rs      a backend for a request: an idle upstream, a new one, or the next backend
 //!   exchange.rs     one request and its response: two flows and their joint state
 //!   download.rs     the response: its head, the interim ones, its body
@@ -59,7 +63,12 @@
 //!   mismatch.rs     why a route does not take a request
 //!   key.rs          what clients are told apart by
 //! balance/          which backend: facts and `now` in, a pick out
+//!   apply.rs        a configuration taken over: what is still there goes on as it was
+//!   pool.rs         who of a pool may be picked, and who before whom
 //!   pick.rs         the policies
+//!   smooth.rs       smooth weighted round robin, also between pools
+//!   hash.rs         rendezvous hashing
+//!   sticky.rs       the token of the sticky cookie
 //!   health.rs       when a backend is out, and when it may be tried again
 //! net/              sockets and bytes, nothing of HTTP
 //!   stream.rs       the two traits between us and the kernel

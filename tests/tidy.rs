@@ -40,7 +40,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// `"main"` stands for every room that the import table does not list.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
-    ("fastrand", &["proxy", "event_loop"]),
+    ("fastrand", &["balance", "proxy", "event_loop"]),
+    ("hmac", &["balance/sticky.rs"]),
     ("httparse", &["http/head.rs", "http/field.rs"]),
     ("httpdate", &["http/reply.rs"]),
     ("humantime", &["cli", "config/value.rs"]),
@@ -49,9 +50,11 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("memchr", &["http"]),
     ("mio", &["event_loop"]),
     ("rustix", &["event_loop", "main"]),
+    ("sha2", &["balance/sticky.rs"]),
     ("signal_hook", &["event_loop"]),
     ("signal_hook_mio", &["event_loop"]),
     ("simple_logger", &["main"]),
+    ("siphasher", &["balance/hash.rs"]),
     ("slab", &["balance", "proxy"]),
     ("socket2", &["event_loop"]),
 ];

@@ -12,9 +12,11 @@ mod whole;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rondel::balance::{Balance, Rules};
+use rondel::balance::{Asker, Balance};
+use rondel::config::{Backend, Pool};
 use rondel::http::body::Body;
 use rondel::http::forward::{self, Asked, Facts};
 use rondel::http::{Framing, Method, Request, Span, Version};
@@ -163,18 +165,19 @@ fn pass_chunks(size: usize) -> Work {
 
 /// A pick among so many backends, and the praise that follows.
 fn pick(count: u16) -> Work {
-    let mut balance = Balance::new(Rules {
-        failures_max: 3,
-        back_off_min: Duration::from_secs(1),
-        back_off_max: Duration::from_secs(30),
-        take_out_last: false,
+    let backends = (1..=count).map(|port| {
+        let addr = SocketAddr::from(([192, 0, 2, 1], port));
+        let server = addr.to_string().parse().expect("an address is a server");
+        Backend::at(&addr.to_string(), server, vec![addr])
     });
-    for port in 1..=count {
-        balance.add("backend", &[SocketAddr::from(([192, 0, 2, 1], port))]);
-    }
+    let pool = Pool::new("default", backends.collect());
+    let mut balance = Balance::new(0);
+    let pool = balance.apply(&[Arc::new(pool)]).pools[0];
     let now = Instant::now();
     Box::new(move || {
-        let pick = balance.pick(black_box(now), &[]).expect("all are live");
+        let pick = balance
+            .pick(pool, black_box(now), &[], &Asker::default())
+            .expect("all are live");
         assert!(black_box(balance.succeeded(pick)).is_none());
     })
 }

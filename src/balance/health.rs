@@ -6,7 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Rules;
+/// How long a backend that failed is out at first, before one request tries it.
+pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+/// The longest that a backend is out between two trials.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
 /// Whether one backend is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub enum Health {
 
 /// What follows from a success or a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Nothing.
     Unchanged,
     /// The backend is live again.
@@ -62,15 +65,29 @@ impl Health {
         }
     }
 
+    /// Out from now on, whatever it was before.
+    pub(super) fn out(now: Instant) -> Self {
+        Self::Out {
+            trial_at: now + BACK_OFF_MIN,
+            back_off: BACK_OFF_MIN,
+        }
+    }
+
+    /// Whether it is live.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.trial_at().is_none()
+    }
+
     /// A request is about to try it: the next one may only after another back-off.
-    pub fn trial_starts(&mut self, now: Instant) {
+    pub(super) fn trial_starts(&mut self, now: Instant) {
         if let Self::Out { trial_at, back_off } = self {
             *trial_at = now + *back_off;
         }
     }
 
     /// A request was answered.
-    pub fn succeeded(&mut self, trial: bool) -> Verdict {
+    pub(super) fn succeeded(&mut self, trial: bool) -> Verdict {
         match self {
             Self::Out { .. } if !trial => Verdict::Unchanged,
             Self::Out { .. } => {
@@ -84,24 +101,30 @@ impl Health {
         }
     }
 
-    /// A request failed by the backend's fault. `may_leave` is false for the last live backend of those that stay.
-    pub fn failed(&mut self, trial: bool, now: Instant, rules: &Rules, may_leave: bool) -> Verdict {
+    /// A request failed by the backend's fault, and so many failures in a row take it out; `None` for the last live backend of
+    /// those that stay.
+    pub(super) fn failed(
+        &mut self,
+        trial: bool,
+        now: Instant,
+        failures_max: Option<u32>,
+    ) -> Verdict {
         match self {
             Self::Live { failures } => {
                 *failures = failures.saturating_add(1);
-                if *failures < rules.failures_max || !may_leave {
+                if failures_max.is_none_or(|most| *failures < most) {
                     return Verdict::Unchanged;
                 }
-                let (failures, back_off) = (*failures, rules.back_off_min);
-                *self = Self::Out {
-                    trial_at: now + back_off,
-                    back_off,
-                };
-                Verdict::Gone { failures, back_off }
+                let failures = *failures;
+                *self = Self::out(now);
+                Verdict::Gone {
+                    failures,
+                    back_off: BACK_OFF_MIN,
+                }
             }
             Self::Out { .. } if !trial => Verdict::Unchanged,
             Self::Out { trial_at, back_off } => {
-                *back_off = (*back_off * 2).min(rules.back_off_max);
+                *back_off = (*back_off * 2).min(BACK_OFF_MAX);
                 *trial_at = now + *back_off;
                 Verdict::StillGone {
                     back_off: *back_off,

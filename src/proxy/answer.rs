@@ -1,9 +1,11 @@
 //! Our own words: replies where no backend's can be had, and the close that does not lose the last of them.
 
+use crate::config::Action;
 use crate::http::reply::{self, REPLY_BYTES_MAX, Reply};
 use crate::http::{Method, Request, Version};
 use crate::net::stream::{Net, Stream};
 
+use super::choose::Choice;
 use super::exchange::Upload;
 use super::failure::{Consequence, Failure};
 use super::session::{Phase, Session, Step};
@@ -43,16 +45,65 @@ impl<S: Stream> Session<S> {
         head: Vec<u8>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let start = usize::from(request.id.start);
-        let id = head
-            .get(start..start + usize::from(request.id.len))
-            .unwrap_or_default();
+        let id = id(request, &head);
         let keep =
             consequence.keeps_client && request.keep_alive && upload.is_done() && !cx.draining;
         let head_only = request.method == Method::Head;
         let step = self.write_reply(&consequence, id, request.version, head_only, keep, cx);
         cx.buffers.give(head);
         step
+    }
+
+    /// Our reply to a request that no backend is asked: what its route says, or that it has none.
+    pub(super) fn answer_by_route<N: Net<Stream = S>>(
+        &mut self,
+        choice: Choice,
+        request: &Request,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        self.pool = None;
+        let upload = Upload::new(request);
+        let (route, location) = match choice {
+            Choice::Redirect { route, location } => (route, location),
+            Choice::Reply { route } => (route, Vec::new()),
+            Choice::NoRoute | Choice::Pool { .. } => {
+                let consequence = cx.meet(Failure::NoRoute);
+                return self.answer(consequence, request, &upload, head, cx);
+            }
+        };
+        let route = cx.routes.get(route);
+        let status = match &route.action {
+            Action::Redirect(redirect) => redirect.status,
+            Action::Reply(fixed) => fixed.status,
+            Action::Pools(_) => 404,
+        };
+        self.note(&route.name);
+        let keep = request.keep_alive && upload.is_done() && !cx.draining;
+        let reply = Reply {
+            status,
+            reason: "redirect",
+            id: id(request, &head),
+            date: cx.date.text(cx.now.wall),
+            version: request.version,
+            head_only: request.method == Method::Head,
+            keep,
+        };
+        self.client.hold_nothing_back();
+        let (out, buffers) = (self.client.compose(), &mut cx.buffers);
+        match &route.action {
+            Action::Reply(fixed) => {
+                let bytes = REPLY_BYTES_MAX + fixed.content_type.len() + fixed.body.len();
+                buffers.reserve(out, bytes);
+                reply::write_fixed(&reply, &fixed.content_type, &fixed.body, out);
+            }
+            Action::Redirect(_) | Action::Pools(_) => {
+                buffers.reserve(out, REPLY_BYTES_MAX + location.len());
+                reply::write_redirect(&reply, &location, out);
+            }
+        }
+        cx.buffers.give(head);
+        self.reply_begins(keep, cx)
     }
 
     fn write_reply<N: Net<Stream = S>>(
@@ -82,6 +133,11 @@ impl<S: Stream> Session<S> {
         let out = self.client.compose();
         cx.buffers.reserve(out, REPLY_BYTES_MAX);
         reply::write(&reply, out);
+        self.reply_begins(keep, cx)
+    }
+
+    /// A reply of our own waits to be sent.
+    fn reply_begins<N: Net<Stream = S>>(&mut self, keep: bool, cx: &Shared<N>) -> Step<S> {
         self.wait_for(Timer::ClientWrite, true, cx);
         Step::Moved(Phase::Reply(if keep {
             Next::Request
@@ -136,4 +192,11 @@ impl<S: Stream> Session<S> {
             Step::Spent(Phase::Linger(left))
         }
     }
+}
+
+/// The id of a request, which stands in its rewritten head.
+fn id<'h>(request: &Request, head: &'h [u8]) -> &'h [u8] {
+    let start = usize::from(request.id.start);
+    head.get(start..start + usize::from(request.id.len))
+        .unwrap_or_default()
 }

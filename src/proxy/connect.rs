@@ -5,14 +5,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{Level, debug, log_enabled};
 
-use crate::balance::{BackendId, Pick};
+use crate::balance::{Asker, BackendId, Load, Pick, PoolId};
+use crate::config::{ProxyVersion, Route};
 use crate::http::Request;
 use crate::net::conn::Conn;
+use crate::net::proxy_header;
 use crate::net::stream::{Net, Owner, Stream, is_exhausted};
 
+use super::choose::Choice;
 use super::exchange::{Exchange, Kept, Upload};
 use super::failure::{Consequence, Failure, Retry};
 use super::session::{Phase, Session, Step};
@@ -39,33 +43,95 @@ pub(super) struct Attempt {
     pub(super) request: Request,
     /// How much of the request has come in.
     pub(super) upload: Upload,
+    /// Whom it is for.
+    pub(super) serving: Serving,
     /// The backend of this try.
     pub(super) pick: Pick,
+    /// Counts it as running at that backend, as long as it is.
+    pub(super) load: Load,
     /// How many of that backend's addresses could not be reached in this try.
     addrs_failed: usize,
     /// Whether the upstream of this try was used before.
     pub(super) reused: bool,
     /// Whether an earlier try may have reached a backend.
     pub(super) repeated: bool,
+    /// Bytes of the PROXY header that stands before the head.
+    preface_bytes: usize,
+    /// When it is given up, if it was held.
+    pub(super) held_until: Option<Instant>,
     /// The backends that could not be reached, or must not get it again.
     tried: Vec<BackendId>,
     /// How often it may be tried again.
     retries: u8,
 }
 
+/// Whom a request is for: chosen once, by its route.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) pool: PoolId,
+    /// What the pool's policy must know of it.
+    pub(super) asker: Asker,
+    /// Its route, where that changes something in the response.
+    pub(super) route: Option<Arc<Route>>,
+}
+
 impl<S: Stream> Session<S> {
-    /// A request is complete as far as its head: finds it a backend.
-    pub(super) fn dispatch<N: Net<Stream = S>>(
+    /// A request is complete as far as its head, and this was chosen for it.
+    pub(super) fn serve<N: Net<Stream = S>>(
         &mut self,
+        choice: Choice,
         request: Request,
         head: Vec<u8>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
-        let Some(pick) = cx.balance.pick(cx.now.instant, &[]) else {
-            let upload = Upload::new(&request);
-            let consequence = cx.meet(Failure::NoBackend);
-            return self.answer(consequence, &request, &upload, head, cx);
+        let Choice::Pool { route, pool, asker } = choice else {
+            return self.answer_by_route(choice, &request, head, cx);
         };
+        let (route, pool) = (cx.routes.get(route), &cx.pools[pool]);
+        let serving = Serving {
+            pool: pool.id,
+            asker,
+            route: (!route.response_fields.is_empty()).then(|| Arc::clone(route)),
+        };
+        if !self
+            .pool
+            .as_ref()
+            .is_some_and(|same| Arc::ptr_eq(same, &pool.pool))
+        {
+            self.pool = Some(Arc::clone(&pool.pool));
+        }
+        self.dispatch(request, serving, head, cx)
+    }
+
+    /// Finds a backend of its pool for a request.
+    pub(super) fn dispatch<N: Net<Stream = S>>(
+        &mut self,
+        request: Request,
+        serving: Serving,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let picked = cx
+            .balance
+            .pick(serving.pool, cx.now.instant, &[], &serving.asker);
+        let retries = self.pool.as_ref().map_or(0, |pool| pool.retries);
+        let mut attempt = Attempt::new(request, serving, retries);
+        let Some(pick) = picked else {
+            let consequence = cx.meet(Failure::NoBackend);
+            return self.hold_or_answer(consequence, attempt, head, cx);
+        };
+        attempt.turn_to(pick, cx);
+        self.set_out(attempt, head, cx)
+    }
+
+    /// A backend was picked: an idle upstream to it, or a new one.
+    pub(super) fn set_out<N: Net<Stream = S>>(
+        &mut self,
+        attempt: Attempt,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let pick = attempt.pick;
         if log_enabled!(Level::Debug) {
             let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
             debug!(
@@ -76,31 +142,19 @@ impl<S: Stream> Session<S> {
                 cx.balance.name(pick.id)
             );
         }
-        let upload = Upload::new(&request);
-        let pool = &cx.config.pools[0];
-        if !self
-            .pool
-            .as_ref()
-            .is_some_and(|same| Arc::ptr_eq(same, pool))
-        {
-            self.pool = Some(Arc::clone(pool));
-        }
-        let attempt = Attempt {
-            request,
-            upload,
-            pick,
-            addrs_failed: 0,
-            reused: false,
-            repeated: false,
-            tried: Vec::new(),
-            retries: pool.retries,
-        };
-        if !pick.trial
+        // One that began with a PROXY header is for one client only, and one that did not cannot begin with one any more.
+        let shared = self.send_proxy().is_none();
+        if shared
+            && !pick.trial
             && let Some(kept) = cx.idle.take(pick.id)
         {
             return Step::Moved(self.reuse(kept, attempt, head, cx));
         }
         self.reach(attempt, head, cx)
+    }
+
+    fn send_proxy(&self) -> Option<ProxyVersion> {
+        self.pool.as_ref().and_then(|pool| pool.send_proxy)
     }
 
     fn reuse<N: Net<Stream = S>>(
@@ -124,7 +178,7 @@ impl<S: Stream> Session<S> {
     pub(super) fn reach<N: Net<Stream = S>>(
         &mut self,
         mut attempt: Attempt,
-        head: Vec<u8>,
+        mut head: Vec<u8>,
         cx: &mut Shared<N>,
     ) -> Step<S> {
         attempt.reused = false;
@@ -137,6 +191,9 @@ impl<S: Stream> Session<S> {
                 Some(Ok(stream)) => {
                     let mut upstream = Conn::new(stream);
                     cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
+                    if let Some(version) = self.send_proxy() {
+                        attempt.preface_bytes = self.introduce(version, &mut head, cx);
+                    }
                     upstream.load(head);
                     self.wait_for(Timer::Connect, true, cx);
                     let exchange = Box::new(Exchange::new(upstream, attempt));
@@ -153,9 +210,25 @@ impl<S: Stream> Session<S> {
             };
             let consequence = cx.meet(failure);
             if !attempt.turn_to_next(consequence, cx) {
-                return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
+                return self.hold_or_answer(consequence, attempt, head, cx);
             }
         }
+    }
+
+    /// Puts a PROXY header before a head; says how long it is.
+    fn introduce<N: Net<Stream = S>>(
+        &self,
+        version: ProxyVersion,
+        head: &mut Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> usize {
+        let local = self.client.stream().local_addr().unwrap_or(self.addr);
+        let before = head.len();
+        cx.buffers.reserve(head, proxy_header::HEADER_BYTES_MAX);
+        proxy_header::write(version, self.addr, local, head);
+        let bytes = head.len() - before;
+        head.rotate_right(bytes);
+        bytes
     }
 
     /// [`Phase::Connect`]: waits for the attempt to end.
@@ -198,12 +271,43 @@ impl<S: Stream> Session<S> {
         if attempt.turn_to_next(consequence, cx) {
             self.reach(attempt, head, cx)
         } else {
-            self.answer(consequence, &attempt.request, &attempt.upload, head, cx)
+            self.hold_or_answer(consequence, attempt, head, cx)
         }
     }
 }
 
 impl Attempt {
+    /// No backend is picked yet.
+    fn new(request: Request, serving: Serving, retries: u8) -> Self {
+        Self {
+            request,
+            upload: Upload::new(&request),
+            serving,
+            pick: Pick::NOBODY,
+            load: Load::default(),
+            addrs_failed: 0,
+            reused: false,
+            repeated: false,
+            preface_bytes: 0,
+            held_until: None,
+            tried: Vec::new(),
+            retries,
+        }
+    }
+
+    /// A backend was picked: from now on it counts as running there.
+    pub(super) fn turn_to<N: Net>(&mut self, pick: Pick, cx: &Shared<N>) {
+        self.pick = pick;
+        self.load = cx.balance.begin(pick.id);
+        self.addrs_failed = 0;
+    }
+
+    /// No backend is running it, and all may be tried again.
+    pub(super) fn forget_tries(&mut self) {
+        self.load = Load::default();
+        self.tried.clear();
+    }
+
     /// This try could not reach its backend: turns to the backend's next address, else to another backend. False when
     /// there is none, or when it was tried often enough.
     fn turn_to_next<N: Net>(&mut self, consequence: Consequence, cx: &mut Shared<N>) -> bool {
@@ -219,10 +323,9 @@ impl Attempt {
         if self.tried.len() > usize::from(self.retries) {
             return false;
         }
-        let next = cx.balance.pick(cx.now.instant, &self.tried);
+        let next = self.pick_another(&self.tried, cx);
         if let Some(pick) = next {
-            self.pick = pick;
-            self.addrs_failed = 0;
+            self.turn_to(pick, cx);
         }
         next.is_some()
     }
@@ -231,17 +334,28 @@ impl Attempt {
     /// with it before its listener, so that for a moment it still accepts what it will never read. Only what a kept
     /// connection may have lost by its age goes to the same one, if need be. False when there is nowhere to go.
     pub(super) fn begin_again<N: Net>(&mut self, cx: &mut Shared<N>) -> bool {
-        let other = cx.balance.pick(cx.now.instant, &[self.pick.id]);
+        let other = self.pick_another(&[self.pick.id], cx);
         if !self.reused {
             if other.is_none() {
                 return false;
             }
             self.tried.push(self.pick.id);
         }
-        self.pick = other.unwrap_or(self.pick);
-        self.addrs_failed = 0;
+        self.turn_to(other.unwrap_or(self.pick), cx);
         self.repeated = true;
         true
+    }
+
+    /// Takes the PROXY header away from before the head.
+    pub(super) fn take_preface(&mut self, head: &mut Vec<u8>) {
+        let bytes = std::mem::take(&mut self.preface_bytes);
+        head.drain(..bytes.min(head.len()));
+    }
+
+    fn pick_another<N: Net>(&self, tried: &[BackendId], cx: &mut Shared<N>) -> Option<Pick> {
+        let serving = &self.serving;
+        cx.balance
+            .pick(serving.pool, cx.now.instant, tried, &serving.asker)
     }
 }
 

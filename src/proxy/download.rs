@@ -1,11 +1,14 @@
 //! The response, from the upstream to the client: its head, the interim ones before it, and its body.
 
+use crate::balance::{Balance, Pick};
+use crate::config::Sticky;
 use crate::http::Response;
 use crate::http::body::Body;
 use crate::http::forward::{self, Asked};
 use crate::net::conn::Look;
 use crate::net::stream::{Net, Stream};
 
+use super::connect::Serving;
 use super::exchange::{Cut, Exchange};
 use super::failure::Failure;
 use super::pump::{Stop, pass_on, pump};
@@ -65,12 +68,17 @@ impl<S: Stream> Session<S> {
             };
             exchange.answered = true;
             let request = &exchange.attempt.request;
+            let serving = &exchange.attempt.serving;
+            let set_cookie = match self.pool.as_ref().and_then(|pool| pool.sticky.as_ref()) {
+                Some(sticky) => stick(sticky, serving, exchange.attempt.pick, &cx.balance),
+                None => None,
+            };
             let asked = Asked {
                 request,
                 close: cx.draining || !sent,
                 date: cx.date.text(cx.now.wall),
-                edits: None,
-                set_cookie: None,
+                edits: serving.route.as_ref().map(|route| &route.response_fields),
+                set_cookie: set_cookie.as_deref(),
             };
             let (out, buffers) = (self.client.compose(), &mut cx.buffers);
             let before = out.len();
@@ -147,6 +155,15 @@ impl<S: Stream> Session<S> {
         }
         response_stop(Some(stop))
     }
+}
+
+/// The cookie that keeps a client at its backend, unless it has brought it.
+fn stick(sticky: &Sticky, serving: &Serving, pick: Pick, balance: &Balance) -> Option<Vec<u8>> {
+    let token = balance.token(pick.id)?;
+    (serving.asker.token != Some(token)).then(|| {
+        let (name, digits) = (sticky.cookie.as_bytes(), token.digits());
+        [name, b"=", &digits, b"; Path=/; HttpOnly; SameSite=Lax"].concat()
+    })
 }
 
 /// What it means for the response that its pump stopped so.

@@ -4,6 +4,7 @@
 //! to the client. They are independent; what follows from both stands in one `match` ([`Session::join`]). What moves the
 //! bytes of either is in `pump.rs`.
 
+use crate::balance::Load;
 use crate::http::body::Body;
 use crate::http::{Framing, Method, Request, Response};
 use crate::net::conn::Conn;
@@ -72,7 +73,7 @@ impl Moved {
     fn for_the_sake_of(self, timer: Timer) -> u64 {
         match timer {
             Timer::RequestBody | Timer::UpstreamWrite => self.up,
-            Timer::ClientIdle | Timer::Head | Timer::Connect | Timer::Linger => 0,
+            Timer::ClientIdle | Timer::Head | Timer::Hold | Timer::Connect | Timer::Linger => 0,
             Timer::Response | Timer::Continue | Timer::ResponseBody | Timer::ClientWrite => {
                 self.down
             }
@@ -191,7 +192,8 @@ impl<S: Stream> Exchange<S> {
 
     /// Closes the upstream; what was asked of it may go elsewhere.
     pub(super) fn give_up(mut self) -> (Attempt, Vec<u8>) {
-        let head = self.upstream.unload();
+        let mut head = self.upstream.unload();
+        self.attempt.take_preface(&mut head);
         (self.attempt, head)
     }
 
@@ -319,7 +321,7 @@ impl<S: Stream> Session<S> {
             (Download::Switched, _) => {
                 cx.praise(exchange.attempt.pick);
                 self.wait_for(Timer::Tunnel, true, cx);
-                let tunnel = Tunnel::new(exchange.upstream);
+                let tunnel = Tunnel::new(exchange.upstream, exchange.attempt.load);
                 return Step::Moved(Phase::Tunnel(Box::new(tunnel)));
             }
             (&Download::Done(response), true) => return self.finish(exchange, response, cx),
@@ -358,8 +360,10 @@ impl<S: Stream> Session<S> {
         if response.keep_upstream
             && !cx.draining
             && !exchange.upstream.has_spoken()
-            && let Some(pool) = &self.pool
+            && let Some(pool) = self.pool.as_ref().filter(|pool| pool.send_proxy.is_none())
+            && cx.balance.is_known(backend)
         {
+            exchange.attempt.load = Load::default();
             cx.net
                 .assign(exchange.upstream.stream(), Owner::Idle(cx.idle.key_next()));
             cx.idle.put(Kept(exchange), backend, pool, cx.now.instant);

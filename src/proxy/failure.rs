@@ -29,6 +29,12 @@ pub enum Failure {
     NoRoute,
     /// No backend is live that was not tried.
     NoBackend,
+    /// No backend became live while the request was held.
+    HoldTimeout,
+    /// As many requests are held already as may be.
+    QueueFull,
+    /// What came is no PROXY protocol header, where there must be one.
+    BadProxyHeader,
     /// We have no descriptor, port or memory left for a connection to a backend.
     Exhausted,
     /// The backend refused the connection.
@@ -159,6 +165,9 @@ impl Failure {
             Self::ClientWriteSlow => (None, "client-write-slow", NONE, Never, !KEEP),
             Self::NoRoute => (Some(404), "no-route", NONE, Never, KEEP),
             Self::NoBackend => (Some(503), "no-backend", NONE, Never, KEEP),
+            Self::HoldTimeout => (Some(503), "hold-timeout", NONE, Never, KEEP),
+            Self::QueueFull => (Some(503), "queue-full", NONE, Never, KEEP),
+            Self::BadProxyHeader => (None, "bad-proxy-header", NONE, Never, !KEEP),
             Self::Exhausted => (Some(503), "out-of-resources", NONE, Never, KEEP),
             Self::ConnectRefused => (Some(502), "connect-refused", Always, Elsewhere, KEEP),
             Self::ConnectUnreachable => (Some(502), "connect-unreachable", Always, Elsewhere, KEEP),

@@ -12,15 +12,19 @@
 //! `shared` (what is lent for a turn), `shrink` (room that is given back).
 
 mod answer;
+mod choose;
 mod connect;
 mod download;
 mod exchange;
 pub mod failure;
+mod hold;
 mod idle;
 mod pace;
+mod preface;
 mod progress;
 mod pump;
 mod reload;
+mod request;
 mod session;
 mod shared;
 mod shrink;
@@ -39,12 +43,13 @@ use slab::Slab;
 use crate::net::buffer::{Buffers, OWN_MEMORY_BYTES};
 use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
 
+pub use self::choose::{Choice, Splits, choose};
 pub use self::download::INTERIM_MAX;
 pub use self::idle::UPSTREAMS_KEPT;
 pub use self::pace::RATE_WINDOW;
 pub use self::reload::{Bound, Setup};
 pub use self::session::{DRAIN_GRACE, Doing, Glance, TURN_BYTES_MAX};
-pub use self::shared::{BACK_OFF_MAX, BACK_OFF_MIN, Now};
+pub use self::shared::Now;
 pub use self::shrink::SESSIONS_KEPT;
 
 use self::failure::Failure;
@@ -182,6 +187,9 @@ impl<N: Net> Proxy<N> {
             }
         }
         self.expire();
+        if mem::take(&mut self.shared.wakes_held) {
+            self.wake_held();
+        }
         self.shared.buffers.review(now.instant);
         if self.has_vacant_room() {
             self.shrink();
@@ -326,6 +334,18 @@ impl<N: Net> Proxy<N> {
         }
     }
 
+    /// Requests that are held look again whether there is a backend.
+    fn wake_held(&mut self) {
+        if self.shared.pools.iter().all(|pool| pool.held.get() == 0) {
+            return;
+        }
+        for (_, session) in &mut self.sessions {
+            if session.is_held() {
+                enqueue(&mut self.ready, session);
+            }
+        }
+    }
+
     /// Takes waiting connections, at most so many, as long as there is room for them. Each listener comes first in turn.
     fn accept(&mut self, most: usize) {
         let now = self.shared.now.instant;
@@ -368,7 +388,9 @@ impl<N: Net> Proxy<N> {
         self.shared.net.assign(&stream, Owner::Client(key));
         let deadline = self.shared.now.instant + self.shared.config.timeouts.client_idle;
         let number = self.clients;
-        entry.insert(Session::new(key, number, stream, addr, listener, deadline));
+        let mut session = Session::new(key, number, stream, addr, listener, deadline);
+        session.phase = session.first_phase(&self.shared);
+        entry.insert(session);
         self.clients += 1;
         self.keys = self.keys.max(key + 1);
         self.timers.insert(deadline, key);

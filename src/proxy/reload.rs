@@ -2,15 +2,14 @@
 //!
 //! Making it ready ([`Setup::new`]) may take its time and happens elsewhere; to switch over ([`Proxy::reload`]) is one step
 //! between two ticks. Whatever has begun keeps what it began with: exchanges and tunnels their pool's timers, their backend and
-//! their route, clients their listener's name.
+//! their route.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use crate::config::{Config, Listener};
 use crate::net::stream::Net;
+use crate::route::Routes;
 
 use super::Proxy;
 use super::shared::Now;
@@ -19,6 +18,7 @@ use super::shared::Now;
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(super) config: Arc<Config>,
+    pub(super) routes: Arc<Routes>,
 }
 
 /// An address that is listened on.
@@ -33,10 +33,10 @@ pub struct Bound {
 /// A listener, as sessions know it. It stays known while any of its clients may be here: to the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    pub(crate) name: String,
+    /// Its place in the configuration; beyond all of them once it is closed.
+    pub(crate) place: usize,
     pub(crate) addr: SocketAddr,
-    /// Whose connections begin with a PROXY protocol header.
-    pub(crate) accept_proxy: Vec<IpNet>,
+    pub(crate) configured: Listener,
 }
 
 impl Setup {
@@ -44,6 +44,7 @@ impl Setup {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            routes: Arc::new(Routes::new(&config)),
             config: Arc::new(config),
         }
     }
@@ -67,11 +68,11 @@ impl Bound {
 }
 
 impl Door {
-    fn new(configured: &Listener, addr: SocketAddr) -> Self {
+    fn new(place: usize, configured: &Listener, addr: SocketAddr) -> Self {
         Self {
-            name: configured.name.clone(),
+            place,
             addr,
-            accept_proxy: configured.accept_proxy.clone(),
+            configured: configured.clone(),
         }
     }
 }
@@ -82,11 +83,14 @@ pub(super) fn set_doors(doors: &mut Vec<Option<Door>>, config: &Config, bound: &
         bound.len() == config.listeners.len(),
         "each listener is bound"
     );
-    for (configured, bound) in config.listeners.iter().zip(bound) {
+    for door in doors.iter_mut().flatten() {
+        door.place = usize::MAX;
+    }
+    for (place, (configured, bound)) in config.listeners.iter().zip(bound).enumerate() {
         if doors.len() <= bound.listener {
             doors.resize(bound.listener + 1, None);
         }
-        doors[bound.listener] = Some(Door::new(configured, bound.addr));
+        doors[bound.listener] = Some(Door::new(place, configured, bound.addr));
     }
 }
 

@@ -17,8 +17,9 @@
 //! waits is small, and no step of a busy one moves more than a pointer. An upstream that is kept stays in its box, ready for
 //! the next exchange, so that a request on a kept upstream allocates nothing.
 //!
-//! This file holds the turn, the deadline, and the first phase: waiting for a request. Where it goes from there stands in
-//! `connect.rs` (a backend for it), `exchange.rs`, `tunnel.rs` and `answer.rs` (replies of our own, lingering).
+//! This file holds the turn and the deadline. The phases stand in `request.rs` (and `preface.rs`, before the first one),
+//! `connect.rs` (a backend for it; `hold.rs` while none is live), `exchange.rs`, `tunnel.rs` and `answer.rs` (replies of our own,
+//! lingering).
 
 use std::mem;
 use std::net::SocketAddr;
@@ -28,15 +29,15 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use crate::config::Pool;
-use crate::http::forward::{self, Facts};
 use crate::http::head;
-use crate::net::conn::{self, Conn};
+use crate::net::conn::Conn;
 use crate::net::stream::{Net, Owner, Readiness, Stream};
 
 use super::answer::Next;
 use super::connect::Connect;
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::hold::Held;
 use super::progress::{FIRST_LOOK, Look};
 use super::shared::Shared;
 use super::timers::Timer;
@@ -44,8 +45,6 @@ use super::tunnel::Tunnel;
 
 /// Bytes that a session moves in one turn, after which others have theirs; the read that goes beyond is not cut.
 pub const TURN_BYTES_MAX: usize = 64 * 1024;
-/// What a request head counts for in a turn at least, in bytes, so that a turn of tiny requests is short too.
-const HEAD_COST_MIN: usize = 1024;
 /// How long a client that was just served may still send its next request when we are told to stop.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -58,7 +57,7 @@ pub(crate) struct Session<S> {
     pub(super) number: u64,
     pub(super) client: Conn<S>,
     pub(super) addr: SocketAddr,
-    listener: usize,
+    pub(super) listener: usize,
     /// The pool that serves its request, or served its last one: whose timers hold.
     pub(super) pool: Option<Arc<Pool>>,
     pub(super) phase: Phase<S>,
@@ -75,8 +74,12 @@ pub(crate) struct Session<S> {
 /// Where the session is. An upstream exists exactly in the phases that carry one.
 #[derive(Debug)]
 pub(super) enum Phase<S> {
+    /// Waiting for a PROXY protocol header.
+    Preface,
     /// Waiting for a request, or for the rest of its head.
     Request,
+    /// The request waits until a backend of its pool is live.
+    Hold(Box<Held>),
     /// A connection attempt is under way; the rewritten head already waits.
     Connect(Connect<S>),
     /// Bytes flow both ways.
@@ -109,8 +112,12 @@ pub struct Glance {
 /// The phases of a session by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doing {
+    /// It waits for a PROXY protocol header.
+    Preface,
     /// It waits for a request, or for the rest of its head.
     Request,
+    /// Its request waits until a backend is live.
+    Hold,
     /// It waits for a connection to a backend.
     Connect,
     /// A request and its response pass.
@@ -177,7 +184,9 @@ impl<S: Stream> Session<S> {
     pub(super) fn due(&self) -> Instant {
         match &self.phase {
             Phase::Exchange(exchange) => exchange.pace.due(self.deadline),
-            Phase::Request
+            Phase::Preface
+            | Phase::Request
+            | Phase::Hold(_)
             | Phase::Connect(_)
             | Phase::Tunnel(_)
             | Phase::Reply(_)
@@ -197,7 +206,12 @@ impl<S: Stream> Session<S> {
             Phase::Connect(connect) => connect.upstream_mut().hint(hint),
             Phase::Exchange(exchange) => exchange.upstream.hint(hint),
             Phase::Tunnel(tunnel) => tunnel.upstream.hint(hint),
-            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => {}
+            Phase::Preface
+            | Phase::Request
+            | Phase::Hold(_)
+            | Phase::Reply(_)
+            | Phase::Linger(_)
+            | Phase::Closed => {}
         }
     }
 
@@ -206,7 +220,9 @@ impl<S: Stream> Session<S> {
         cx.budget = TURN_BYTES_MAX;
         loop {
             let step = match mem::replace(&mut self.phase, Phase::Closed) {
+                Phase::Preface => self.preface(cx),
                 Phase::Request => self.request(cx),
+                Phase::Hold(held) => self.hold(held, cx),
                 Phase::Connect(connect) => self.connect(connect, cx),
                 Phase::Exchange(exchange) => self.exchange(exchange, cx),
                 Phase::Tunnel(tunnel) => self.tunnel(tunnel, cx),
@@ -241,6 +257,7 @@ impl<S: Stream> Session<S> {
         };
         let step = match (mem::replace(&mut self.phase, Phase::Closed), failure) {
             (Phase::Exchange(exchange), None) => self.judge_pace(exchange, cx),
+            (Phase::Hold(held), _) => self.hold(held, cx),
             (phase, None) => Step::Stuck(phase),
             (Phase::Exchange(exchange), Some(failure)) => {
                 self.exchange_failed(exchange, failure, cx)
@@ -264,7 +281,8 @@ impl<S: Stream> Session<S> {
     /// We were told to stop: a client that waits for nothing has only a moment left. Looks once more whether it has asked
     /// for something in the meantime.
     pub(super) fn drain<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) {
-        if matches!(self.phase, Phase::Request) && self.timer == Timer::ClientIdle {
+        if matches!(self.phase, Phase::Preface | Phase::Request) && self.timer == Timer::ClientIdle
+        {
             let idle_since = self
                 .deadline
                 .checked_sub(cx.config.timeouts.client_idle)
@@ -299,15 +317,17 @@ impl<S: Stream> Session<S> {
                 self.break_off(&mut tunnel);
                 true
             }
-            Phase::Connect(_) | Phase::Reply(_) => true,
-            Phase::Linger(_) | Phase::Closed => false,
+            Phase::Hold(_) | Phase::Connect(_) | Phase::Reply(_) => true,
+            Phase::Preface | Phase::Linger(_) | Phase::Closed => false,
         }
     }
 
     /// What the session does, for whoever asks.
     pub(super) fn glance(&self) -> Glance {
         let doing = match self.phase {
+            Phase::Preface => Doing::Preface,
             Phase::Request => Doing::Request,
+            Phase::Hold(_) => Doing::Hold,
             Phase::Connect(_) => Doing::Connect,
             Phase::Exchange(_) => Doing::Exchange,
             Phase::Tunnel(_) => Doing::Tunnel,
@@ -324,9 +344,9 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Whether a part of a request has come. An empty line is none yet.
-    fn has_begun(&self) -> bool {
-        !head::without_empty_line(self.client.input()).is_empty()
+    /// Whether its request waits for a backend.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Hold(_))
     }
 
     /// Whether it holds a connection to a backend.
@@ -344,7 +364,12 @@ impl<S: Stream> Session<S> {
             Phase::Connect(connect) => connect.upstream(),
             Phase::Exchange(exchange) => &exchange.upstream,
             Phase::Tunnel(tunnel) => &tunnel.upstream,
-            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => return,
+            Phase::Preface
+            | Phase::Request
+            | Phase::Hold(_)
+            | Phase::Reply(_)
+            | Phase::Linger(_)
+            | Phase::Closed => return,
         };
         net.assign(upstream.stream(), Owner::Upstream(self.key));
     }
@@ -355,7 +380,12 @@ impl<S: Stream> Session<S> {
             Phase::Connect(connect) => connect.upstream().held(),
             Phase::Exchange(exchange) => exchange.upstream.held(),
             Phase::Tunnel(tunnel) => tunnel.upstream.held(),
-            Phase::Request | Phase::Reply(_) | Phase::Linger(_) | Phase::Closed => 0,
+            Phase::Hold(held) => held.storage(),
+            Phase::Preface
+            | Phase::Request
+            | Phase::Reply(_)
+            | Phase::Linger(_)
+            | Phase::Closed => 0,
         };
         self.client.held() + upstream
     }
@@ -380,70 +410,6 @@ impl<S: Stream> Session<S> {
     /// What the session waits for.
     pub(super) fn timer(&self) -> Timer {
         self.timer
-    }
-
-    /// The next request may come.
-    pub(super) fn await_request<N: Net>(&mut self, cx: &Shared<N>) -> Step<S> {
-        self.wait_for(Timer::ClientIdle, true, cx);
-        if cx.draining {
-            self.deadline = self.deadline.min(cx.now.instant + DRAIN_GRACE);
-        }
-        Step::Moved(Phase::Request)
-    }
-
-    /// [`Phase::Request`]: looks for a request head; when it is complete, it is on its way.
-    fn request<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Step<S> {
-        if cx.budget == 0 {
-            return Step::Spent(Phase::Request);
-        }
-        let holds_back = self.client.holds_back();
-        let mut input = match self.client.look(&mut cx.scratch[..cx.read_bytes_max]) {
-            Ok(conn::Look::Bytes(input)) => input,
-            _ if holds_back => return self.send_held_back(cx),
-            Ok(conn::Look::Blocked) => {
-                if self.has_begun() {
-                    self.wait_for(Timer::Head, false, cx);
-                }
-                return Step::Stuck(Phase::Request);
-            }
-            Ok(conn::Look::Ended) | Err(_) => return Step::Moved(Phase::Closed),
-        };
-        let (bytes, stream) = input.parts();
-        let forwarding = &cx.config.forwarding;
-        let door = cx.doors[self.listener].as_ref();
-        let listener = door
-            .expect("clients come in by a listener that is known")
-            .addr;
-        let facts = Facts {
-            client: self.addr.ip().to_canonical(),
-            // Where it listens on all addresses, only the connection knows which one of them the client reached.
-            local: || match listener.ip().is_unspecified() {
-                true => stream.local_addr().unwrap_or(listener),
-                false => listener,
-            },
-            trusts: |addr| forwarding.trusts(addr),
-            name: &forwarding.name,
-            forwarded: forwarding.forwarded,
-            id: &cx.ids.make(cx.now.wall),
-        };
-        let (mut head, buffers) = (Vec::new(), &mut cx.buffers);
-        let reserve = |head: &mut Vec<u8>, bytes| buffers.reserve(head, bytes);
-        match forward::request(bytes, &facts, forward::unchanged, &mut head, reserve) {
-            Ok(Some((len, request))) => {
-                input.keep(len, false, &mut cx.buffers);
-                cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));
-                self.dispatch(request, head, cx)
-            }
-            Ok(None) => {
-                input.keep(0, true, &mut cx.buffers);
-                Step::Moved(Phase::Request)
-            }
-            Err(reject) => {
-                cx.buffers.give(head);
-                let head_only = head::asks_for_head_only(input.bytes());
-                self.refuse(Failure::Rejected(reject), head_only, cx)
-            }
-        }
     }
 
     /// What became of the session, for whoever reads debug lines.

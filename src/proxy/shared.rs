@@ -1,26 +1,27 @@
 //! What all sessions share, lent to one of them for one turn.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
 
-use crate::balance::{Balance, Change, Pick, Rules};
-use crate::config::Config;
+use crate::balance::{Balance, Change, Pick, PoolId};
 use crate::config::value::PSEUDONYM_BYTES_MAX;
+use crate::config::{Config, Pool};
 use crate::http::forward::ADDED_BYTES_MAX;
 use crate::http::{HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX, reply};
 use crate::net::buffer::{Buffers, HEAD_BYTES, READ_BYTES_MAX, READ_BYTES_TIGHT};
 use crate::net::stream::Net;
 
+use crate::route::Routes;
+
+use super::choose::Splits;
 use super::failure::{Consequence, Failure, Tally};
 use super::idle::Idle;
 use super::reload::{Bound, Door, Setup, set_doors};
 
-/// How long a backend that failed is out at first, before one request tries it.
-pub const BACK_OFF_MIN: Duration = Duration::from_secs(1);
-/// The longest that a backend is out between two trials.
-pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a request id: 12 hexadecimal digits of time (milliseconds since 1970), 20 random ones.
 pub(crate) const REQUEST_ID_BYTES: usize = 32;
 
@@ -65,12 +66,41 @@ pub(crate) struct Shared<N: Net> {
     /// By the network's number of a listener: all that there ever were.
     pub(crate) doors: Vec<Option<Door>>,
     pub(crate) config: Arc<Config>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) splits: Splits,
+    /// The pools of the configuration, in their order.
+    pub(crate) pools: Vec<Served>,
+    /// A backend is live again, and requests may be held for it.
+    pub(crate) wakes_held: bool,
     pub(crate) now: Now,
     /// We were told to stop: no connection is kept.
     pub(crate) draining: bool,
     pub(crate) date: Date,
     pub(crate) ids: RequestIds,
     pub(crate) tally: Tally,
+}
+
+/// A pool that is served.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) id: PoolId,
+    /// How many requests it holds.
+    pub(crate) held: Rc<Cell<usize>>,
+}
+
+/// The pools of a configuration; what those before them held, they hold.
+fn serve(config: &Config, ids: &[PoolId], before: &[Served]) -> Vec<Served> {
+    let pools = config.pools.iter().zip(ids);
+    let serve = |(pool, &id): (&Arc<Pool>, &PoolId)| Served {
+        pool: Arc::clone(pool),
+        id,
+        held: match before.iter().find(|served| served.id == id) {
+            Some(served) => Rc::clone(&served.held),
+            None => Rc::default(),
+        },
+    };
+    pools.map(serve).collect()
 }
 
 /// The `Date` of the current second, made once per second.
@@ -133,16 +163,9 @@ impl<N: Net> Shared<N> {
     pub(crate) fn new(net: N, setup: Setup, bound: &[Bound], now: Now) -> Self {
         let mut doors = Vec::new();
         set_doors(&mut doors, &setup.config, bound);
-        let pool = Arc::clone(&setup.config.pools[0]);
-        let mut balance = Balance::new(Rules {
-            failures_max: pool.failures_max,
-            back_off_min: BACK_OFF_MIN,
-            back_off_max: BACK_OFF_MAX,
-            take_out_last: pool.take_out_last,
-        });
-        for backend in &pool.backends {
-            balance.add(&backend.name, &backend.addrs);
-        }
+        let mut balance = Balance::new(fastrand::u64(..));
+        let applied = balance.apply(&setup.config.pools);
+        let pools = serve(&setup.config, &applied.pools, &[]);
         Self {
             net,
             balance,
@@ -153,7 +176,11 @@ impl<N: Net> Shared<N> {
             budget: 0,
             spent: false,
             doors,
+            splits: Splits::new(&setup.config),
             config: setup.config,
+            routes: setup.routes,
+            pools,
+            wakes_held: false,
             now,
             draining: false,
             date: Date {
@@ -169,7 +196,23 @@ impl<N: Net> Shared<N> {
 
     /// Another configuration.
     pub(crate) fn configure(&mut self, setup: Setup) {
-        self.config = setup.config;
+        let mut splits = Splits::new(&setup.config);
+        splits.resume(&setup.config, &self.splits, &self.config);
+        (self.splits, self.config, self.routes) = (splits, setup.config, setup.routes);
+        let applied = self.balance.apply(&self.config.pools);
+        for &backend in &applied.removed {
+            self.idle.drop_backend(backend);
+        }
+        self.pools = serve(&self.config, &applied.pools, &self.pools);
+        self.wakes_held = true;
+    }
+
+    /// How many requests a pool holds.
+    pub(crate) fn held_in(&self, pool: PoolId) -> Option<&Rc<Cell<usize>>> {
+        let mut pools = self.pools.iter();
+        pools
+            .find(|served| served.id == pool)
+            .map(|served| &served.held)
     }
 
     /// Something went wrong: what follows from it. To be asked once for each failure, for it is counted here.
@@ -181,6 +224,7 @@ impl<N: Net> Shared<N> {
     /// The picked backend answered as it should.
     pub(crate) fn praise(&mut self, pick: Pick) {
         let change = self.balance.succeeded(pick);
+        self.wakes_held |= matches!(change, Some(Change::In { .. }));
         self.log_change(pick, change, "");
     }
 

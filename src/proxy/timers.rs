@@ -168,6 +168,7 @@ impl Timers {
 pub(super) enum Timer {
     ClientIdle,
     Head,
+    Hold,
     Connect,
     RequestBody,
     UpstreamWrite,
@@ -186,6 +187,7 @@ impl Timer {
             Self::ClientIdle => ours.client_idle,
             Self::Head => ours.head,
             Self::Linger => ours.linger,
+            Self::Hold => pools.hold,
             Self::Connect => pools.connect,
             Self::RequestBody | Self::UpstreamWrite | Self::ResponseBody | Self::ClientWrite => {
                 pools.body
@@ -205,6 +207,7 @@ impl Timer {
         match self {
             Self::ClientIdle | Self::Linger => Failure::ClientIdle,
             Self::Head => Failure::HeadTimeout,
+            Self::Hold => Failure::HoldTimeout,
             Self::Connect => Failure::ConnectTimeout,
             Self::RequestBody => Failure::RequestBodyTimeout,
             Self::UpstreamWrite => Failure::UpstreamWriteTimeout,

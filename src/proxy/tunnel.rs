@@ -3,6 +3,7 @@
 //! An end of stream is handed on as an end of stream (half-close), behind all that came before it. A side that breaks
 //! breaks the other.
 
+use crate::balance::Load;
 use crate::http::body::Body;
 use crate::net::conn::Conn;
 use crate::net::stream::{Net, Stream};
@@ -17,6 +18,8 @@ use super::timers::Timer;
 #[derive(Debug)]
 pub(super) struct Tunnel<S> {
     pub(super) upstream: Conn<S>,
+    /// Counts it as running at its backend.
+    _load: Load,
     up: Direction,
     down: Direction,
 }
@@ -36,9 +39,10 @@ struct Broken;
 
 impl<S> Tunnel<S> {
     /// What the backend sent behind its 101 waits in `upstream`, what the client sent early in the client's connection.
-    pub(super) fn new(upstream: Conn<S>) -> Self {
+    pub(super) fn new(upstream: Conn<S>, load: Load) -> Self {
         Self {
             upstream,
+            _load: load,
             up: Direction::Open,
             down: Direction::Open,
         }
@@ -77,7 +81,9 @@ impl<S: Stream> Session<S> {
         tunnel: &mut Tunnel<S>,
         cx: &mut Shared<N>,
     ) -> Result<(), Broken> {
-        let Tunnel { upstream, up, down } = tunnel;
+        let Tunnel {
+            upstream, up, down, ..
+        } = tunnel;
         self.client
             .check()
             .and_then(|()| upstream.check())

@@ -216,7 +216,8 @@ impl Watch {
         let since = self.phases[&glance.number].since;
         let (from, patience) = match glance.doing {
             // Bytes of a head buy no time but once.
-            Doing::Request => (active.told, timeouts.client_idle + timeouts.head),
+            Doing::Preface | Doing::Request => (active.told, timeouts.client_idle + timeouts.head),
+            Doing::Hold => (Duration::ZERO, timeouts.hold),
             Doing::Connect => (active.called, timeouts.connect),
             Doing::Exchange if active.arrived > active.moved => {
                 // What arrives is found at the end of one wait, and makes another.

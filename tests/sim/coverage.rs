@@ -122,6 +122,9 @@ fn name(failure: Failure) -> String {
         | Failure::ClientWriteSlow
         | Failure::NoRoute
         | Failure::NoBackend
+        | Failure::HoldTimeout
+        | Failure::QueueFull
+        | Failure::BadProxyHeader
         | Failure::Exhausted
         | Failure::ConnectRefused
         | Failure::ConnectUnreachable
@@ -284,7 +287,9 @@ impl Coverage {
 
 fn name_of(doing: Doing) -> &'static str {
     match doing {
+        Doing::Preface => "preface",
         Doing::Request => "request",
+        Doing::Hold => "hold",
         Doing::Connect => "connect",
         Doing::Exchange => "exchange",
         Doing::Tunnel => "tunnel",

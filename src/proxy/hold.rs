@@ -1,0 +1,131 @@
+//! Requests that wait while no backend of their pool is live, where the pool holds them: so many at a time, and so long, at
+//! most. When one is live again they go on, and when one that is out may be tried, one of them tries it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::config::WhenAllDown;
+use crate::net::stream::{Net, Stream};
+
+use super::connect::Attempt;
+use super::failure::{Consequence, Failure, Retry};
+use super::session::{Phase, Session, Step};
+use super::shared::Shared;
+use super::timers::Timer;
+
+/// A request that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    attempt: Attempt,
+    /// Its head, as it will go out.
+    head: Vec<u8>,
+    /// When it is given up.
+    until: Instant,
+    _place: Place,
+}
+
+/// A place among those that a pool may hold, free again when this is dropped.
+#[derive(Debug)]
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    /// The next place of so many, some of which are taken.
+    fn take(taken: &Rc<Cell<usize>>, most: usize) -> Option<Self> {
+        let count = taken.get();
+        (count < most).then(|| {
+            taken.set(count + 1);
+            Self(Rc::clone(taken))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Held {
+    /// Storage in use, in bytes.
+    pub(super) fn storage(&self) -> usize {
+        self.head.capacity()
+    }
+}
+
+impl<S: Stream> Session<S> {
+    /// No backend is to be had for a request. Where its pool holds requests while none is live, it waits; otherwise it gets
+    /// our reply.
+    pub(super) fn hold_or_answer<N: Net<Stream = S>>(
+        &mut self,
+        consequence: Consequence,
+        mut attempt: Attempt,
+        head: Vec<u8>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        let id = attempt.serving.pool;
+        let holds = self.pool.as_ref().filter(|pool| {
+            let nothing_sent = matches!(consequence.retry, Retry::Elsewhere)
+                || consequence.reason == Failure::NoBackend.consequence().reason;
+            pool.when_all_down == WhenAllDown::Hold && nothing_sent && cx.balance.live_in(id) == 0
+        });
+        let Some(pool) = holds else {
+            return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
+        };
+        let until = attempt
+            .held_until
+            .unwrap_or(cx.now.instant + pool.timeouts.hold);
+        attempt.held_until = Some(until);
+        if until <= cx.now.instant {
+            let consequence = cx.meet(Failure::HoldTimeout);
+            return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
+        }
+        let Some(place) = cx
+            .held_in(id)
+            .and_then(|taken| Place::take(taken, pool.held_max))
+        else {
+            let consequence = cx.meet(Failure::QueueFull);
+            return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
+        };
+        attempt.forget_tries();
+        self.wait_for(Timer::Hold, true, cx);
+        let held = Held {
+            attempt,
+            head,
+            until,
+            _place: place,
+        };
+        Step::Moved(Phase::Hold(Box::new(held)))
+    }
+
+    /// [`Phase::Hold`]: whether there is a backend now.
+    pub(super) fn hold<N: Net<Stream = S>>(
+        &mut self,
+        held: Box<Held>,
+        cx: &mut Shared<N>,
+    ) -> Step<S> {
+        // What was held back of the responses before may find room only now.
+        let alive = self.client.check().is_ok() && self.client.flush(&mut cx.buffers).is_ok();
+        if !alive {
+            self.note(cx.meet(Failure::ClientGone).reason);
+            return Step::Moved(Phase::Closed);
+        }
+        let now = cx.now.instant;
+        let serving = &held.attempt.serving;
+        if let Some(pick) = cx.balance.pick(serving.pool, now, &[], &serving.asker) {
+            let Held {
+                mut attempt, head, ..
+            } = *held;
+            attempt.turn_to(pick, cx);
+            return self.set_out(attempt, head, cx);
+        }
+        if held.until <= now {
+            let consequence = cx.meet(Failure::HoldTimeout);
+            let Held { attempt, head, .. } = *held;
+            return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
+        }
+        let trial = cx.balance.trial_next(serving.pool);
+        self.deadline = trial.map_or(held.until, |trial| trial.min(held.until));
+        Step::Stuck(Phase::Hold(held))
+    }
+}
