@@ -11,6 +11,8 @@ mod pick;
 mod pool;
 mod smooth;
 mod sticky;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::net::SocketAddr;

@@ -219,9 +219,8 @@ impl Tier {
     /// then the newcomer comes first.
     pub(super) fn join(&mut self, member: Member) {
         let place = |other: &Member| other.place;
-        let Err(at) = self.members.binary_search_by_key(&member.place, place) else {
-            panic!("a backend joins once")
-        };
+        let found = self.members.binary_search_by_key(&member.place, place);
+        let at = found.expect_err("a backend joins once");
         let before = self.total();
         self.members.insert(at, member);
         if at < self.next {

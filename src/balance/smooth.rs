@@ -74,11 +74,7 @@ impl Split {
     }
 
     /// The pool for the next request, by its place in the configuration.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it goes on for ever, and an iterator's `None` would have to be told away"
-    )]
-    pub fn next(&mut self) -> usize {
+    pub fn pick(&mut self) -> usize {
         let turns = self.pools.iter_mut().map(|(_, turn)| turn).enumerate();
         let at = next(turns).expect("a split has shares");
         self.pools[at].0
@@ -111,7 +107,7 @@ mod tests {
     #[test]
     fn the_order_is_the_one_of_nginx() {
         let mut split = split(&[5, 1, 1]);
-        let order: Vec<usize> = (0..14).map(|_| split.next()).collect();
+        let order: Vec<usize> = (0..14).map(|_| split.pick()).collect();
         assert_eq!(order, [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -126,7 +122,7 @@ mod tests {
         ] {
             let mut split = split(weights);
             let round: usize = weights.iter().map(|&weight| usize::from(weight)).sum();
-            let order: Vec<usize> = (0..3 * round).map(|_| split.next()).collect();
+            let order: Vec<usize> = (0..3 * round).map(|_| split.pick()).collect();
             for window in order.windows(round) {
                 for (pool, &weight) in weights.iter().enumerate() {
                     let count = window.iter().filter(|&&other| other == pool).count();
@@ -139,11 +135,11 @@ mod tests {
     #[test]
     fn a_split_of_the_same_shares_goes_on_and_any_other_begins_anew() {
         let mut before = split(&[2, 1]);
-        assert_eq!(before.next(), 0);
+        assert_eq!(before.pick(), 0);
         let mut same = split(&[2, 1]);
         same.resume(&before);
         assert_eq!(same, before);
-        assert_eq!([same.next(), same.next()], [1, 0]);
+        assert_eq!([same.pick(), same.pick()], [1, 0]);
         let mut other = split(&[2, 2]);
         other.resume(&before);
         assert_eq!(other, split(&[2, 2]));
@@ -151,6 +147,6 @@ mod tests {
 
     #[test]
     fn shares_that_weigh_nothing_go_to_the_first() {
-        assert_eq!(split(&[0, 0]).next(), 0);
+        assert_eq!(split(&[0, 0]).pick(), 0);
     }
 }
