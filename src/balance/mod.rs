@@ -68,7 +68,7 @@ impl Pick {
 /// What is known of who asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asker {
-    /// The [`hash`] of what the pool hashes on, if the request has it.
+    /// The [`hash()`] of what the pool hashes on, if the request has it.
     pub key: Option<u64>,
     /// The token of the sticky cookie, if there is one.
     pub token: Option<Token>,
