@@ -20,13 +20,13 @@ pub(crate) fn among_hosts(count: usize) -> Work {
     config.routes = (0..count)
         .map(|nth| {
             let mut route = Route::all_to(0);
-            let host = format!("host-{nth}.shop.example");
+            let host = format!("host-{nth:06}.shop.example");
             route.when.hosts.push(HostPattern::Exact(host));
             Arc::new(route)
         })
         .collect();
     let expected = count / 2;
-    let host = format!("Host-{expected}.shop.example:8080");
+    let host = format!("Host-{expected:06}.shop.example:8080");
     find(&config, &host, expected)
 }
 

@@ -26,11 +26,14 @@ impl<'r> Inquiry<'r> {
     #[must_use]
     pub fn host(&self) -> &'r [u8] {
         let authority = self.authority;
-        // Behind the brackets of an address only a port can stand.
-        let from = authority.iter().position(|&byte| byte == b']').unwrap_or(0);
-        match authority[from..].iter().position(|&byte| byte == b':') {
-            Some(colon) => &authority[..from + colon],
-            None => authority,
+        // A port is of few digits; what colons stand before it are in brackets.
+        let digits = authority
+            .iter()
+            .rev()
+            .take_while(|byte| byte.is_ascii_digit());
+        match &authority[..authority.len() - digits.count()] {
+            [host @ .., b':'] => host,
+            _ => authority,
         }
     }
 

@@ -25,9 +25,8 @@ impl<'r> Asked<'r> {
         let mut lower = [0; NAME_BYTES_MAX];
         // No host is longer: a request with one is refused.
         let host_len = host.len().min(NAME_BYTES_MAX);
-        for (place, byte) in lower.iter_mut().zip(host) {
-            *place = byte.to_ascii_lowercase();
-        }
+        lower[..host_len].copy_from_slice(&host[..host_len]);
+        lower[..host_len].make_ascii_lowercase();
         Self {
             listener,
             inquiry,

@@ -32,6 +32,12 @@ impl<'e> Edits<'e> {
             fields: (!fields.is_empty()).then_some(fields),
         }
     }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rewrite.is_none() && self.fields.is_none()
+    }
 }
 
 /// Chooses that nothing is changed in a request, whatever it asks for.
@@ -43,8 +49,68 @@ pub fn unchanged(_: &Inquiry<'_>) -> Result<Edits<'static>, Reject> {
     Ok(Edits::default())
 }
 
+/// What is changed in one request, reckoned up before it is written.
+pub(super) struct Changes<'w> {
+    /// The path that is written instead of its own.
+    path: Option<Vec<u8>>,
+    query: &'w [u8],
+    /// The host that is written instead of its own.
+    pub(super) host: Option<&'w [u8]>,
+    fields: Option<&'w FieldEdits>,
+    /// Bytes that all this may add.
+    pub(super) bytes: usize,
+}
+
+impl<'w> Changes<'w> {
+    /// Marks the fields that do not go on, too. Apart from the path of all others, who have nothing to change.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn new(
+        edits: &Edits<'w>,
+        inquiry: &Inquiry<'w>,
+        kinds: &mut Kinds,
+    ) -> Result<Self, Reject> {
+        let path = match edits.rewrite {
+            Some(rewrite) => rewritten(inquiry.path(), rewrite)?,
+            None => None,
+        };
+        let mut bytes = path.as_ref().map_or(0, Vec::len);
+        if let Some(fields) = edits.fields {
+            mark_replaced(fields, inquiry.fields, kinds, Way::Request);
+            bytes += added_bytes(fields)?;
+        }
+        Ok(Self {
+            path,
+            query: inquiry.query(),
+            host: edits.fields.and_then(host),
+            fields: edits.fields,
+            bytes,
+        })
+    }
+
+    /// Path and query, where the path is another one.
+    #[cold]
+    pub(super) fn target(&self) -> Option<(&[u8], &[u8])> {
+        self.path.as_deref().map(|path| (path, self.query))
+    }
+
+    /// Whether the fields of this name are taken away or replaced.
+    #[cold]
+    pub(super) fn replaces(&self, name: &str) -> bool {
+        self.fields.is_some_and(|fields| replaces(fields, name))
+    }
+
+    /// Writes the fields that are set or added.
+    #[cold]
+    pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
+        if let Some(fields) = self.fields {
+            write_fields(fields, Way::Request, out);
+        }
+    }
+}
+
 /// The path of a request, rewritten in its normalised form; `None` where it has none.
-pub(super) fn rewritten(path: &[u8], rewrite: &Rewrite) -> Result<Option<Vec<u8>>, Reject> {
+fn rewritten(path: &[u8], rewrite: &Rewrite) -> Result<Option<Vec<u8>>, Reject> {
     if !path.starts_with(b"/") {
         return Ok(None);
     }
@@ -120,7 +186,7 @@ pub(super) fn mark_replaced(edits: &FieldEdits, fields: &[Field<'_>], kinds: &mu
 }
 
 /// The host that the request is to have instead of its own.
-pub(super) fn host(edits: &FieldEdits) -> Option<&[u8]> {
+fn host(edits: &FieldEdits) -> Option<&[u8]> {
     let mut hosts = edits
         .set
         .iter()

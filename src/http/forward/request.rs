@@ -14,11 +14,10 @@ use super::super::{
     WRITTEN_HEAD_BYTES_MAX,
 };
 use super::copy::{Copy, Fate, is_as_we_write};
-use super::edit::{self, Edits, Way};
+use super::edit::{Changes, Edits};
 use super::seen::Seen;
 use super::target::{self, Target};
 use super::{Facts, Inquiry, Kinds, chain, line, push, push_addr};
-use crate::config::FieldEdits;
 
 /// Longest request id taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -69,31 +68,26 @@ pub(super) fn rewrite<'e, T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
         fields: head.fields,
     };
     let edits = choose(&inquiry)?;
-    let mut added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
-    let path = match edits.rewrite {
-        Some(rewrite) => edit::rewritten(inquiry.path(), rewrite)?,
-        None => None,
+    let changes = if edits.is_empty() {
+        None
+    } else {
+        Some(Changes::new(&edits, &inquiry, &mut kinds)?)
     };
-    added += path.as_ref().map_or(0, Vec::len);
-    let mut own_host = None;
-    if let Some(fields) = edits.fields {
-        edit::mark_replaced(fields, head.fields, &mut kinds, Way::Request);
-        added += edit::added_bytes(fields)?;
-        own_host = edit::host(fields);
+    let mut added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
+    if let Some(changes) = &changes {
+        added += changes.bytes;
     }
     let writer = Writer {
         start: out.len(),
         head,
-        path: path.as_deref().map(|path| (path, inquiry.query())),
         target,
         kinds: &kinds[..head.fields.len()],
         hops,
         host,
-        own_host,
         trusted,
         seen: &seen,
         request,
-        edits: edits.fields,
+        changes: changes.as_ref(),
         facts,
     };
     let bytes = head.lines.len() + added + facts.name.len() + facts.id.len();
@@ -216,26 +210,21 @@ struct Writer<'w, 'a, 'f, T, L> {
     start: usize,
     head: &'w RequestHead<'w, 'a>,
     target: Target<'a>,
-    /// The path and the query that are written instead of the target.
-    path: Option<(&'w [u8], &'w [u8])>,
     kinds: &'w [Kind],
     seen: &'w Seen<'a>,
     request: Request,
     hops: Option<u64>,
-    /// The host that the request is for.
     host: &'w [u8],
-    /// The host that is written instead of it.
-    own_host: Option<&'w [u8]>,
     trusted: bool,
-    edits: Option<&'w FieldEdits>,
+    changes: Option<&'w Changes<'w>>,
     facts: &'w Facts<'f, T, L>,
 }
 
 impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     fn write(mut self, out: &mut Vec<u8>) -> Result<Request, Reject> {
         self.write_received(out)?;
-        if let Some(edits) = self.edits {
-            edit::write_fields(edits, Way::Request, out);
+        if let Some(changes) = self.changes {
+            changes.write_fields(out);
         }
         self.write_connection(out);
         self.write_chain(out);
@@ -258,7 +247,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     fn write_received(&mut self, out: &mut Vec<u8>) -> Result<(), Reject> {
         let mut copy = Copy::of(self.head.lines);
         let (method, target) = (self.head.method.as_bytes(), &self.target);
-        if let Some((path, query)) = self.path {
+        if let Some((path, query)) = self.changes.and_then(Changes::target) {
             push(out, [method, b" ", path, query, b" HTTP/1.1\r\n"]);
         } else if target.authority.is_none() && self.head.version == Version::Http11 {
             copy.first(method.len() + b" ".len() + target.rest.len() + b" HTTP/1.1\r\n".len());
@@ -269,8 +258,8 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
             );
         }
         if self.seen.host == Once::Missing {
-            let host = self.own_host.unwrap_or(self.host);
-            line(copy.finish(out), b"Host", host);
+            let host = self.changes.and_then(|changes| changes.host);
+            line(copy.finish(out), b"Host", host.unwrap_or(self.host));
         }
         for (field, kind) in self.head.fields.iter().zip(self.kinds) {
             if *kind == Kind::RequestId && self.keeps_id() {
@@ -290,10 +279,10 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
         let request = &self.request;
         match kind {
             Kind::Other | Kind::Kept | Kind::Date | Kind::Via => Fate::Kept,
-            Kind::Host => match (self.own_host, self.target.authority) {
-                (Some(host), _) => Fate::Value(host),
-                (None, Some(_)) => Fate::Value(self.host),
-                (None, None) => Fate::Kept,
+            Kind::Host => match self.changes.and_then(|changes| changes.host) {
+                Some(host) => Fate::Value(host),
+                None if self.target.authority.is_none() => Fate::Kept,
+                None => Fate::Value(self.host),
             },
             Kind::ContentLength if is_as_we_write(value) => Fate::Kept,
             Kind::ContentLength => Fate::Number(length(request.framing)),
@@ -374,7 +363,7 @@ impl<T: Fn(IpAddr) -> bool, L> Writer<'_, '_, '_, T, L> {
     /// Whether we write a line of our own: unless the operator has a say in it.
     #[inline(always)]
     fn writes(&self, name: &str) -> bool {
-        self.edits.is_none_or(|edits| !edit::replaces(edits, name))
+        self.changes.is_none_or(|changes| !changes.replaces(name))
     }
 
     /// The values of all fields of a kind.
