@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::head::Field;
 
 /// What a request asks for, while its head is at hand.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Inquiry<'r> {
     /// The one address that stands for the client: the peer's, or who a trusted peer says that it is.
     pub client: IpAddr,

@@ -1,5 +1,6 @@
 //! What an operator has changed in heads, and who the client is to those who choose it.
 
+use super::properties::{REQUESTS, Random};
 use super::responses::{ASKED, DATE, DATED};
 use super::*;
 use crate::config::Rewrite;
@@ -216,6 +217,68 @@ fn edits_cannot_make_a_head_longer_than_is_written() {
         let found = edited(CLIENT, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", edits);
         assert_eq!(found, Err(Reject::HeadTooLarge));
     }
+}
+
+#[test]
+fn whatever_passes_of_mutated_requests_is_one_request_with_edits_too() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let names = [
+        "Host",
+        "A",
+        "X-A",
+        "Connection",
+        "Content-Length",
+        "Transfer-Encoding",
+        "X-Forwarded-For",
+        "Expect",
+        "Cookie",
+        "TE",
+    ];
+    let (mut passed, mut all) = (0, 0);
+    for turn in 0..20_000 {
+        let input = random.mutated(REQUESTS[turn % REQUESTS.len()]);
+        let mut name = || names[random.below(names.len())];
+        let fields = fields(&[name()], &[(name(), "9")], &[(name(), "chunked")]);
+        let rewrite = Rewrite::Prefix {
+            from: ["", "/a", "/"][random.below(3)].to_owned(),
+            to: ["", "/new", "n"][random.below(3)].to_owned(),
+        };
+        let edits = Edits {
+            rewrite: Some(&rewrite),
+            fields: Some(&fields),
+        };
+        let facts = facts([CLIENT, PROXY][random.below(2)]);
+        let mut plain = Vec::new();
+        let without = request(&input, &facts, unchanged, &mut plain, Vec::reserve);
+        let mut out = Vec::new();
+        let found = request(&input, &facts, |_| Ok(edits), &mut out, Vec::reserve);
+        all += 1;
+        let Ok(Some((_, first))) = found else {
+            assert_eq!(found, without, "edits alone are no reason to refuse");
+            continue;
+        };
+        let next = Facts {
+            name: "next",
+            ..facts
+        };
+        let mut again = Vec::new();
+        let second = request(&out, &next, unchanged, &mut again, Vec::reserve);
+        if second == Err(Reject::HopsSpent) {
+            continue;
+        }
+        let (len, second) = second.expect("what we write passes").expect("as a whole");
+        assert_eq!(len, out.len(), "{}", out.escape_ascii());
+        assert_eq!(
+            (second.framing, second.method),
+            (first.framing, first.method)
+        );
+        assert_eq!(
+            (second.upgrade, second.trailers),
+            (first.upgrade, first.trailers)
+        );
+        passed += 1;
+    }
+    assert!(passed > 1000 && passed < all, "{passed} of {all}");
 }
 
 fn check_rewrite(target: &str, rewrite: &Rewrite, expected: Result<&str, Reject>) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const REQUESTS: [&str; 6] = [
+pub(super) const REQUESTS: [&str; 6] = [
     "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nConnection: keep-alive, x-a\r\nX-A: 1\r\n\r\n",
     "POST http://h:80?q HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nExpect: 100-continue\r\nX-Forwarded-For: 1.1.1.1, 10.0.0.2\r\n\r\n",
     "\r\nPUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nhost: [::1]:8\r\nTE: trailers\r\nTrailer: d\r\nX-Request-Id: abc\r\n\r\n",
@@ -18,17 +18,17 @@ const RESPONSES: [&str; 4] = [
 ];
 
 /// A small xorshift: the same numbers on every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn mutated(&mut self, head: &str) -> Vec<u8> {
+    pub(super) fn mutated(&mut self, head: &str) -> Vec<u8> {
         const PIECES: [&str; 14] = [
             "\r\n",
             "\n",
