@@ -6,6 +6,7 @@
 //! A request is taken by a [`Listener`], its facts choose the first [`Route`] that matches, that one's [`Action`] says what is done
 //! with it: mostly it goes to a [`Pool`], whose [`Policy`] picks one of its backends.
 
+pub mod file;
 mod pool;
 mod route;
 pub mod value;

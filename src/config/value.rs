@@ -122,6 +122,13 @@ impl From<SocketAddr> for Server {
 }
 
 impl Server {
+    /// Its address, if it was typed as one and no one has to be asked.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        let ip = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+
     /// Asks the system's resolver for all its addresses, in the order it gives them. Blocks: for the start only.
     ///
     /// # Errors
@@ -177,6 +184,11 @@ pub fn duration(text: &str) -> Result<Duration, Invalid> {
         Ok(span) => Ok(span),
         Err(_) => Err(invalid(EXPECTED)),
     }
+}
+
+/// A duration as it is typed, for [`duration`] to read.
+pub fn duration_text(span: Duration) -> impl fmt::Display {
+    humantime::format_duration(span)
 }
 
 /// A whole number within `range`.
