@@ -4,11 +4,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Parser as _;
 use log::LevelFilter;
 
-use crate::config::value::Server;
+use crate::config::file::{self, Unusable};
+use crate::config::value::{Invalid, Server};
 use crate::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
 
 use flags::{Typed, Verb};
@@ -25,6 +27,8 @@ pub enum Command {
         config: Box<Config>,
         /// The least urgent lines that are logged.
         log_level: LevelFilter,
+        /// The file that said so, if one did.
+        file: Option<PathBuf>,
     },
     /// Show what it is like, with backends of its own.
     Demo {
@@ -35,7 +39,7 @@ pub enum Command {
         /// The least urgent lines that are logged.
         log_level: LevelFilter,
     },
-    /// Print this text and end well: `--help`, `--version`.
+    /// Print this text and end well: `--help`, `--version`, `--print-config`, `config-reference`.
     Print(String),
 }
 
@@ -85,16 +89,49 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Understands `args`, the program's own name first. Resolves the names of backends, which may block for seconds.
+/// Why there is nothing to be done. Displays as what to tell.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The flags are wrong.
+    Usage(UsageError),
+    /// The configuration file is.
+    File(Unusable),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<UsageError> for Refusal {
+    fn from(error: UsageError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(error: Unusable) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Understands `args`, the program's own name first. Reads the file that they name, and resolves the names of backends, which may
+/// block for seconds.
 ///
 /// # Errors
-/// When a flag is wrong, missing or given twice, or a name does not resolve.
+/// When a flag is wrong, missing or given twice, the file cannot be used, or a name does not resolve.
 pub fn parse<A: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = A>,
-) -> Result<Command, UsageError> {
+) -> Result<Command, Refusal> {
     let typed = match Typed::try_parse_from(args) {
         Ok(typed) => typed,
-        Err(error) if error.use_stderr() => return Err(UsageError(usage::line(&error))),
+        Err(error) if error.use_stderr() => return Err(UsageError(usage::line(&error)).into()),
         Err(asked) => return Ok(Command::Print(asked.to_string())),
     };
     match typed.command {
@@ -103,16 +140,59 @@ pub fn parse<A: Into<OsString> + Clone>(
             log_level: tuning.log_level,
             settings: Box::new(tuning.settings()),
         }),
-        None => {
-            present(&typed.listen, &typed.backend)?;
-            distinct(&typed.listen)?;
-            let backends = resolve(&typed.backend)?;
-            Ok(Command::Run {
-                log_level: typed.tuning.log_level,
-                config: Box::new(typed.tuning.settings().with(typed.listen, backends)),
-            })
-        }
+        Some(Verb::ConfigReference) => Ok(Command::Print(file::reference())),
+        None => match typed.file {
+            Some(path) => of_file(path, typed.print_config),
+            None => of_flags(typed),
+        },
     }
+}
+
+fn of_file(path: PathBuf, is_printed: bool) -> Result<Command, Refusal> {
+    let mut read = file::load(&path)?;
+    if is_printed {
+        return Ok(printed(&read.config, read.log_level));
+    }
+    read.resolve()?;
+    Ok(Command::Run {
+        config: Box::new(read.config),
+        log_level: read.log_level,
+        file: Some(path),
+    })
+}
+
+fn of_flags(typed: Typed) -> Result<Command, Refusal> {
+    present(&typed.listen, &typed.backend)?;
+    distinct(&typed.listen)?;
+    let log_level = typed.tuning.log_level;
+    let is_printed = typed.print_config;
+    let backends = backends(&typed.backend, |server| {
+        if is_printed {
+            Ok(server.addr().into_iter().collect())
+        } else {
+            server.resolve()
+        }
+    })?;
+    let config = typed.tuning.settings().with(typed.listen, backends);
+    if is_printed {
+        return Ok(printed(&config, log_level));
+    }
+    Ok(Command::Run {
+        config: Box::new(config),
+        log_level,
+        file: None,
+    })
+}
+
+/// The file that says this.
+fn printed(config: &Config, log_level: LevelFilter) -> Command {
+    let text = file::print(config);
+    Command::Print(if log_level == LevelFilter::Info {
+        text
+    } else {
+        let level = log_level.as_str().to_ascii_lowercase();
+        format!("log-level = \"{level}\"\n{text}")
+    })
 }
 
 /// A line for each reader: who forgot one flag is told that one, who typed nothing is shown a whole command.
@@ -147,12 +227,16 @@ fn distinct(listen: &[SocketAddr]) -> Result<(), UsageError> {
     Ok(())
 }
 
-fn resolve(servers: &[Server]) -> Result<Vec<Backend>, UsageError> {
+/// The backends that were typed, with the addresses that `resolve` finds.
+fn backends(
+    servers: &[Server],
+    resolve: impl Fn(&Server) -> Result<Vec<SocketAddr>, Invalid>,
+) -> Result<Vec<Backend>, UsageError> {
     let mut backends: Vec<Backend> = Vec::with_capacity(servers.len());
     for server in servers {
         let refused =
             |reason: &dyn fmt::Display| UsageError::value("--backend", &server.to_string(), reason);
-        let addrs = server.resolve().map_err(|error| refused(&error))?;
+        let addrs = resolve(server).map_err(|error| refused(&error))?;
         let backend = Backend::at(&server.to_string(), server.clone(), addrs);
         if let Some(twin) = backends.iter().find(|other| other.is_same_server(&backend)) {
             return Err(refused(&format_args!(

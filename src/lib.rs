@@ -84,6 +84,23 @@
 //!   route.rs        which requests, and what is done with them
 //!   pool.rs         which backends, and how one of them is picked
 //!   value.rs        values from text
+//!   file.rs         the file: read with all that is wrong in it, told of, printed
+//! config/file/
+//!   load.rs         from a path to what the file there says
+//!   top.rs          what holds for the whole program, and the listeners
+//!   pool.rs         pools, and what the top says for all of them
+//!   backend.rs      the backends of a pool
+//!   route.rs        routes: which requests they take
+//!   action.rs       routes: what they do with requests
+//!   fields.rs       routes: what they change in header fields
+//!   text.rs         what single texts of HTTP may look like
+//!   names.rs        names of things, unique and found again
+//!   section.rs      a table while it is read: keys are asked for, with all that is to be known of them
+//!   book.rs         what is noted while a file is read
+//!   problem.rs      what is wrong, with the line and a caret
+//!   places.rs       where things stand in the file
+//!   reference.rs    what the readers ask for, as text
+//!   print.rs        the file that equals a configuration
 //! ```
 //!
 //! A room imports from those below it only; `http`, `balance` and `net` import nothing of ours but the plain data of `config`; a

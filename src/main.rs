@@ -7,16 +7,18 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use rondel::cli::{self, Command, Settings};
-use rondel::config::{Backend, Config};
+use rondel::cli::{self, Command, Refusal, Settings};
+use rondel::config::Backend;
+use rondel::config::file::Unusable;
 use rondel::event_loop::{Ending, EventLoop, StartError};
 
 mod demo;
 mod stderr;
 
-// Exit codes, as --help tells them; 3 is kept for a configuration file that cannot be used.
+// Exit codes, as --help tells them.
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const WRONG_FILE: u8 = 3;
 const NOT_BOUND: u8 = 4;
 const CUT_SHORT: u8 = 5;
 
@@ -26,9 +28,18 @@ const DEMO_ADDR: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 fn main() -> ExitCode {
     let started = match cli::parse(env::args_os()) {
         Ok(Command::Print(text)) => return print(&text),
-        Ok(Command::Run { config, log_level }) => {
+        Ok(Command::Run {
+            config,
+            log_level,
+            file,
+        }) => {
             stderr::start(log_level);
-            start(*config)
+            let listener = if file.is_some() {
+                "listener"
+            } else {
+                "--listen"
+            };
+            EventLoop::new(*config).map_err(|error| not_started(&error, listener))
         }
         Ok(Command::Demo {
             listen,
@@ -38,7 +49,8 @@ fn main() -> ExitCode {
             stderr::start(log_level);
             start_demo(listen, &settings)
         }
-        Err(error) => return complain(&error.to_string(), WRONG_USAGE),
+        Err(Refusal::Usage(error)) => return complain(&error.to_string(), WRONG_USAGE),
+        Err(Refusal::File(error)) => return complain_of_file(&error),
     };
     match started {
         Ok(event_loop) => run(event_loop),
@@ -58,14 +70,11 @@ fn run(event_loop: EventLoop) -> ExitCode {
     }
 }
 
-fn start(config: Config) -> Result<EventLoop, ExitCode> {
-    EventLoop::new(config).map_err(|error| not_started(&error))
-}
-
-fn not_started(error: &StartError) -> ExitCode {
+/// Says why there is no event loop; `listener` is how one was asked to listen.
+fn not_started(error: &StartError, listener: &str) -> ExitCode {
     match error {
         StartError::Bind { addr, error } => {
-            let line = format!("--listen {addr}: {error}; {}", bind_advice(error));
+            let line = format!("{listener} {addr}: {error}; {}", bind_advice(error));
             complain(&line, NOT_BOUND)
         }
         StartError::Os { .. } => complain(&error.to_string(), FAILED),
@@ -106,13 +115,17 @@ fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLo
         Err(StartError::Bind { error, .. })
             if listen.is_none() && error.kind() == io::ErrorKind::AddrInUse =>
         {
-            let free = start(config(SocketAddr::from((DEMO_ADDR.0, 0))))?;
+            let free = EventLoop::new(config(SocketAddr::from((DEMO_ADDR.0, 0))))
+                .map_err(|error| not_started(&error, "--listen"))?;
             (
                 free,
                 format!("{wanted} is taken, so this is a free port.\n"),
             )
         }
-        tried => (tried.map_err(|error| not_started(&error))?, String::new()),
+        tried => {
+            let started = tried.map_err(|error| not_started(&error, "--listen"))?;
+            (started, String::new())
+        }
     };
     if let Some(&addr) = event_loop.listen_addrs().first() {
         // Whoever closed standard output does not want to read it; the proxy runs all the same.
@@ -132,6 +145,18 @@ fn print(text: &str) -> ExitCode {
             complain(&format!("cannot write to standard output: {error}"), FAILED)
         }
         Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// Says all that is wrong with a configuration file.
+fn complain_of_file(error: &Unusable) -> ExitCode {
+    match error {
+        Unusable::Io { .. } => complain(&error.to_string(), WRONG_FILE),
+        // The lines begin with the place, as editors and people know it from compilers.
+        Unusable::Problems(_) => {
+            let _ = io::stderr().write_all(format!("{error}\n").as_bytes());
+            ExitCode::from(WRONG_FILE)
+        }
     }
 }
 

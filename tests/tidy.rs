@@ -46,7 +46,17 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("httpdate", &["http/reply.rs"]),
     ("humantime", &["cli", "config/value.rs"]),
     ("ipnet", &["config", "cli"]),
-    ("log", &["proxy", "event_loop", "cli", "main"]),
+    (
+        "log",
+        &[
+            "config/file.rs",
+            "config/file/top.rs",
+            "proxy",
+            "event_loop",
+            "cli",
+            "main",
+        ],
+    ),
     ("memchr", &["http"]),
     ("mio", &["event_loop"]),
     ("rustix", &["event_loop", "main"]),
@@ -57,6 +67,16 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("siphasher", &["balance/hash.rs"]),
     ("slab", &["balance", "proxy"]),
     ("socket2", &["event_loop"]),
+    ("strsim", &["config/file/book.rs"]),
+    (
+        "toml",
+        &[
+            "config/file.rs",
+            "config/file/book.rs",
+            "config/file/route.rs",
+            "config/file/section.rs",
+        ],
+    ),
 ];
 
 /// What must not stand in shipped code, where it may stand all the same, and why not elsewhere.

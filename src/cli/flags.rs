@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,12 +31,34 @@ pub(super) struct Typed {
     pub(super) listen: Vec<SocketAddr>,
     #[arg(long, value_name = "HOST:PORT", help = BACKEND_HELP)]
     pub(super) backend: Vec<Server>,
+    /// Read everything from this file instead of flags; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = SAID_IN_FILE)]
+    pub(super) file: Option<PathBuf>,
+    /// Print the file that says what was said, and end
+    #[arg(long)]
+    pub(super) print_config: bool,
     #[command(flatten)]
     pub(super) tuning: Tuning,
 }
 
+/// Flags, and groups of them, that a file stands for.
+const SAID_IN_FILE: [&str; 6] = [
+    "listen",
+    "backend",
+    "TimerFlags",
+    "LimitFlags",
+    "ForwardingFlags",
+    "log_level",
+];
+
 #[derive(Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one in the program, for an instant"
+)]
 pub(super) enum Verb {
+    /// Print what can stand in a configuration file
+    ConfigReference,
     /// Try it: three small backends in this process, and what to type to see it work
     Demo {
         /// Accept clients here [default: 127.0.0.1:8080, or a free port if that is taken]
@@ -55,10 +78,12 @@ Exit codes:
   0  stopped, and finished what ran
   1  failed while running
   2  wrong flags
+  3  a configuration file that cannot be used
   4  an address could not be listened on
   5  stopped, and cut short what ran: --drain-timeout passed, or a second signal came
 
-Example: rondel --listen :8080 --backend 10.0.0.1:3000 --backend localhost:3001";
+Example: rondel --listen :8080 --backend 10.0.0.1:3000 --backend localhost:3001
+         rondel -f rondel.toml";
 
 /// What is the same for every command.
 #[derive(Args)]

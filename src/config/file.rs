@@ -7,6 +7,7 @@ mod action;
 mod backend;
 mod book;
 mod fields;
+mod load;
 mod names;
 mod places;
 mod pool;
@@ -30,6 +31,7 @@ use self::section::Section;
 use crate::config::Config;
 
 pub use self::book::PROBLEMS_MAX;
+pub use self::load::{Unusable, load};
 pub use self::places::{Element, Places};
 pub use self::print::print;
 pub use self::problem::Problem;

@@ -148,7 +148,8 @@ impl Backend {
     #[must_use]
     pub fn is_same_server(&self, other: &Self) -> bool {
         let addrs = |backend: &Self| backend.addrs.iter().copied().collect::<BTreeSet<_>>();
-        self.name.eq_ignore_ascii_case(&other.name) || addrs(self) == addrs(other)
+        self.name.eq_ignore_ascii_case(&other.name)
+            || (!self.addrs.is_empty() && addrs(self) == addrs(other))
     }
 }
 

@@ -82,7 +82,7 @@ impl Splits {
     /// The pool whose turn it is.
     fn next(&mut self, route: usize, action: &Action) -> Option<usize> {
         match (self.0.get_mut(route), action) {
-            (Some(Some(split)), _) => Some(split.next()),
+            (Some(Some(split)), _) => Some(split.pick()),
             (_, Action::Pools(shares)) => shares.first().map(|share| share.pool),
             (_, Action::Redirect(_) | Action::Reply(_)) => None,
         }

@@ -101,7 +101,7 @@ impl Book {
 
     /// Whether the top has a key of this name.
     pub(super) fn is_of_top(&self, key: &str) -> bool {
-        self.top.borrow().iter().any(|known| *known == key)
+        self.top.borrow().contains(&key)
     }
 
     /// Notes what is wrong.

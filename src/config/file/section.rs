@@ -266,7 +266,7 @@ impl<'a> Section<'a> {
     }
 
     /// A section within this one, if it was given.
-    pub(super) fn table(&mut self, key: &Key<'_>) -> Option<Section<'a>> {
+    pub(super) fn table(&mut self, key: &Key<'_>) -> Option<Self> {
         let title = format!("{}{}", key.name, self.place());
         let entry = self.book.begin(&format!("`{}`", key.name), key.meaning);
         let found = self.ask(key);
@@ -290,7 +290,7 @@ impl<'a> Section<'a> {
     }
 
     /// The sections of a list of tables, `[[name]]`, in the order written.
-    pub(super) fn tables(&mut self, key: &Key<'_>, header: &str) -> Vec<Section<'a>> {
+    pub(super) fn tables(&mut self, key: &Key<'_>, header: &str) -> Vec<Self> {
         let entry = self.book.begin(&format!("`[[{header}]]`"), key.meaning);
         let found = self.ask(key);
         if self.book.is_catalogue() {
@@ -454,7 +454,7 @@ fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Item<'a>> {
 
 impl<'a> Item<'a> {
     /// The elements of a list, or the one value that is none.
-    pub(super) fn each(&self) -> Vec<Item<'a>> {
+    pub(super) fn each(&self) -> Vec<Self> {
         match self.value {
             DeValue::Array(list) => list
                 .iter()
@@ -469,7 +469,7 @@ impl<'a> Item<'a> {
     }
 
     /// The table that this is, as a section which the reference does not tell of.
-    pub(super) fn entries(&self) -> Option<Vec<Item<'a>>> {
+    pub(super) fn entries(&self) -> Option<Vec<Self>> {
         match self.value {
             DeValue::Table(table) => Some(entries(table)),
             _ => None,

@@ -221,3 +221,32 @@ fn no_nesting_is_too_deep() {
         assert!(read("f", &open.repeat(100_000)).is_err());
     }
 }
+
+/// The file that ships, live and with all that is commented out.
+#[test]
+fn the_example_is_good_as_it_stands_and_with_all_its_examples() {
+    let text = include_str!("../../../rondel.toml");
+    let read = good(text);
+    let backends: Vec<_> = (read.config.pools[0].backends.iter())
+        .map(|backend| (backend.name.as_str(), backend.server.to_string()))
+        .collect();
+    let expected = [("b1", "127.0.0.1:3000"), ("b2", "127.0.0.1:3001")];
+    assert_eq!(
+        backends,
+        expected.map(|(name, server)| (name, server.to_owned()))
+    );
+    assert_eq!(good(&print(&read.config)).config, read.config);
+
+    let is_example = |line: &str| line.contains(" = ") || line.starts_with('[');
+    let whole: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(example) if is_example(example) && !example.contains('`') => example,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let read = good(&whole);
+    assert_eq!((read.config.routes.len(), read.config.pools.len()), (4, 2));
+    assert_eq!(good(&print(&read.config)).config, read.config);
+}
