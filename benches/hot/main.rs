@@ -173,10 +173,10 @@ fn pick(count: u16) -> Work {
     let pool = Pool::new("default", backends.collect());
     let mut balance = Balance::new(0);
     let pool = balance.apply(&[Arc::new(pool)]).pools[0];
-    let now = Instant::now();
+    let (now, asker) = (Instant::now(), Asker::default());
     Box::new(move || {
         let pick = balance
-            .pick(pool, black_box(now), &[], &Asker::default())
+            .pick(pool, black_box(now), &[], &asker)
             .expect("all are live");
         assert!(black_box(balance.succeeded(pick)).is_none());
     })

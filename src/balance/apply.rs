@@ -40,10 +40,13 @@ impl Balance {
             self.apply_pool(key, config, &mut applied);
             applied.pools.push(PoolId::new(key, self.pools[key].serial));
         }
-        for key in before.into_values() {
-            let pool = self.pools.remove(key);
-            applied.removed.extend(pool.backends);
-        }
+        self.pools.retain(|key, pool| {
+            let goes = before.get(&pool.config.name) == Some(&key);
+            if goes {
+                applied.removed.extend(&pool.backends);
+            }
+            !goes
+        });
         for id in &applied.removed {
             self.backends.remove(id.index());
         }

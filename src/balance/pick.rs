@@ -105,6 +105,19 @@ impl Tier {
         at.map(|at| self.members[at].id)
     }
 
+    /// The one whose turn it is, if all weigh the same and it is not to be skipped: what [`in_turn`](Self::in_turn) is for nearly
+    /// every request, at half the cost.
+    #[inline(always)]
+    pub(super) fn whose_turn(&mut self, skip: impl Fn(BackendId) -> bool) -> Option<BackendId> {
+        let member = self.members.get(self.next).filter(|_| self.equal)?;
+        let id = member.id;
+        if skip(id) {
+            return None;
+        }
+        self.next = self.after(self.next);
+        Some(id)
+    }
+
     /// Each in turn. Of equal weights, no one gets more than one more than another; else each gets its weight in every
     /// round of as many as all weigh.
     fn in_turn(&mut self, skip: impl Fn(&Member) -> bool) -> Option<usize> {
@@ -115,17 +128,24 @@ impl Tier {
                 .map(|(at, member)| (at, &mut member.turn));
             return smooth::next(turns);
         }
-        let count = self.members.len();
         let mut at = self.next;
-        for _ in 0..count {
-            let after = if at + 1 == count { 0 } else { at + 1 };
+        for _ in 0..self.members.len() {
             if !skip(&self.members[at]) {
-                self.next = after;
+                self.next = self.after(at);
                 return Some(at);
             }
-            at = after;
+            at = self.after(at);
         }
         None
+    }
+
+    /// The place behind this one, going round.
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.members.len() {
+            0
+        } else {
+            at + 1
+        }
     }
 
     /// One with the fewest running exchanges for its weight; among several in turn.

@@ -13,8 +13,8 @@ use fastrand::Rng;
 use slab::Slab;
 
 use crate::config;
-use crate::config::WhenAllDown;
 use crate::config::value::Server;
+use crate::config::{Policy, WhenAllDown};
 
 use super::health::Health;
 use super::pick::{Member, Tier};
@@ -116,17 +116,39 @@ impl Pool {
         {
             return Some(Pick { id, trial: true });
         }
-        let policy = &self.config.policy;
-        let mut pick = |tier: &mut Tier| tier.pick(policy, asker.key, random, skip);
-        let picked = if self.regular.len() + self.backups.len() > 0 {
-            pick(&mut self.regular).or_else(|| pick(&mut self.backups))
-        } else {
-            pick(&mut self.all)
+        let picked = match self.config.policy {
+            Policy::RoundRobin => self.regular.whose_turn(skip),
+            Policy::LeastConnections | Policy::RandomTwo | Policy::Hash(_) => None,
         };
+        let picked = picked.or_else(|| self.pick_by_policy(random, asker.key, skip));
         picked.map(|id| Pick { id, trial: false })
     }
 
+    /// One of the live ones; if there is none left, one of the backups; if none is live at all, perhaps any.
+    #[inline(never)]
+    fn pick_by_policy(
+        &mut self,
+        random: &mut Rng,
+        key: Option<u64>,
+        skip: impl Fn(BackendId) -> bool,
+    ) -> Option<BackendId> {
+        let tier = if self.regular.len() > 0 {
+            &mut self.regular
+        } else if self.backups.len() > 0 {
+            &mut self.backups
+        } else {
+            &mut self.all
+        };
+        let policy = &self.config.policy;
+        let mut picked = tier.pick(policy, key, random, &skip);
+        if picked.is_none() && self.regular.len() > 0 {
+            picked = self.backups.pick(policy, key, random, &skip);
+        }
+        picked
+    }
+
     /// The backend that the client's cookie stands for, if it may be asked now.
+    #[inline(never)]
     fn pick_sticky(
         &mut self,
         backends: &mut Slab<Backend>,
@@ -153,6 +175,7 @@ impl Pool {
 
     /// The first backend whose back-off is over. It is not tried again before another back-off has passed, whatever
     /// becomes of this trial: so nobody must tell when a trial comes to nothing.
+    #[cold]
     fn start_trial(
         &mut self,
         backends: &mut Slab<Backend>,
