@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::balance::{Asker, Split, Token};
-use crate::config::{Action, Config, Policy, Pool};
+use crate::config::{Action, Config, Policy, Pool, Route};
 use crate::http::Reject;
 use crate::http::forward::Edits;
 use crate::http::inquiry::Inquiry;
@@ -67,13 +67,14 @@ impl Splits {
 
     /// Goes on where those of another configuration were, in routes of the same name that split as they did.
     pub fn resume(&mut self, config: &Config, before: &Self, config_before: &Config) {
-        let names = config_before.routes.iter().map(|route| route.name.as_str());
-        let before: HashMap<&str, &Split> = names
-            .zip(&before.0)
-            .filter_map(|(name, split)| Some((name, split.as_ref()?)))
+        let routes_before = config_before.routes.iter().zip(&before.0);
+        let before: HashMap<&str, (&Route, &Split)> = routes_before
+            .filter_map(|(route, split)| Some((route.name.as_str(), (&**route, split.as_ref()?))))
             .collect();
         for (route, split) in config.routes.iter().zip(&mut self.0) {
-            if let (Some(split), Some(before)) = (split, before.get(route.name.as_str())) {
+            if let (Some(split), Some((old, before))) = (split, before.get(route.name.as_str()))
+                && pool_names(config, route) == pool_names(config_before, old)
+            {
                 split.resume(before);
             }
         }
@@ -87,6 +88,17 @@ impl Splits {
             (_, Action::Redirect(_) | Action::Reply(_)) => None,
         }
     }
+}
+
+/// The pools between which a route splits.
+fn pool_names<'c>(config: &'c Config, route: &Route) -> Vec<&'c str> {
+    let Action::Pools(shares) = &route.action else {
+        return Vec::new();
+    };
+    let shares = shares.iter();
+    shares
+        .map(|share| config.pools[share.pool].name.as_str())
+        .collect()
 }
 
 /// Chooses what is done with a request that came in at the listener of this place.
