@@ -13,8 +13,8 @@ mod test;
 use std::sync::Arc;
 
 use self::find::Index;
-use self::test::{Asked, Tests};
-use crate::config::{Action, AmbiguousPaths, Config, Match, Rewrite, Route};
+use self::test::{Asked, Compiled};
+use crate::config::{AmbiguousPaths, Config, Match, Rewrite, Route};
 use crate::http::inquiry::Inquiry;
 use crate::http::{Reject, path};
 
@@ -34,13 +34,6 @@ pub struct Routes {
     refuses_ambiguous: bool,
 }
 
-/// A route and its conditions.
-#[derive(Debug)]
-struct Compiled {
-    route: Arc<Route>,
-    tests: Tests,
-}
-
 impl Routes {
     /// The routes of a configuration.
     #[must_use]
@@ -53,10 +46,7 @@ impl Routes {
         let routes: Vec<Compiled> = config
             .routes
             .iter()
-            .map(|route| Compiled {
-                route: Arc::clone(route),
-                tests: Tests::new(&route.when, &listeners),
-            })
+            .map(|route| Compiled::new(route, &listeners))
             .collect();
         let look_at_paths = config.routes.iter().any(|route| looks_at_path(route));
         let refuses_ambiguous = look_at_paths && config.ambiguous_paths == AmbiguousPaths::Reject;
@@ -88,7 +78,7 @@ impl Routes {
 
     fn search(&self, asked: &Asked<'_>) -> Option<usize> {
         let mut candidates = self.index.candidates(asked);
-        candidates.find(|&place| self.routes[place].tests.unmet(asked).is_none())
+        candidates.find(|&place| self.routes[place].unmet(asked).is_none())
     }
 
     /// Why the route at this place does not take a request; `None` if its conditions all hold. Paths count as if ambiguous ones
@@ -104,11 +94,11 @@ impl Routes {
         listener: usize,
         inquiry: &Inquiry<'_>,
     ) -> Option<Mismatch> {
-        let Compiled { route, tests } = &self.routes[place];
+        let route = &self.routes[place];
         let asked = Asked::new(listener, inquiry);
-        let unmet = tests.unmet(&asked)?;
+        let unmet = route.unmet(&asked)?;
         let listener = self.listeners.get(listener).map_or("", String::as_str);
-        Some(Mismatch::new(unmet, route, listener, &asked))
+        Some(Mismatch::new(unmet, &route.route, listener, &asked))
     }
 
     /// The route at this place.
@@ -136,12 +126,7 @@ impl Routes {
 
 /// Whether a route compares the path with anything.
 fn looks_at_path(route: &Route) -> bool {
-    // A redirect puts the path as it came before whoever comes next.
-    let rewrites = match &route.rewrite {
-        Some(Rewrite::Prefix { .. }) => !matches!(route.action, Action::Reply(_)),
-        Some(Rewrite::Path(_)) | None => false,
-    };
-    rewrites || !route.when.paths.is_empty()
+    !route.when.paths.is_empty() || matches!(route.rewrite, Some(Rewrite::Prefix { .. }))
 }
 
 #[cfg(test)]

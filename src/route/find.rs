@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::Compiled;
-use super::test::{Asked, PathTest};
+use super::test::{Asked, Compiled, PathTest};
 use crate::config::HostPattern;
 
 /// Most labels of a domain that are looked up: `*.c.b.a` has three. Patterns with more are tested one by one.
@@ -102,11 +101,11 @@ fn labels(domain: &str) -> usize {
 impl Index {
     pub(super) fn new(routes: &[Compiled]) -> Self {
         let mut index = Self::default();
-        for (place, Compiled { tests, .. }) in (0..).zip(routes) {
-            if tests.hosts.is_empty() {
-                index.any.add(place, &tests.paths);
+        for (place, Compiled { route, paths, .. }) in (0..).zip(routes) {
+            if route.when.hosts.is_empty() {
+                index.any.add(place, paths);
             }
-            for host in &tests.hosts {
+            for host in &route.when.hosts {
                 let shelf = match host {
                     HostPattern::Exact(name) => {
                         index.exact.entry(name.as_bytes().into()).or_default()
@@ -117,7 +116,7 @@ impl Index {
                     }
                     HostPattern::Suffix(_) => &mut index.any,
                 };
-                shelf.add(place, &tests.paths);
+                shelf.add(place, paths);
             }
         }
         index

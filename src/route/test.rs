@@ -1,10 +1,11 @@
-//! The conditions of one route, and what is asked for in the form in which they are tested.
+//! The conditions of a route, and what is asked for in the form in which they are tested.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use super::glob;
-use crate::config::{Condition, HostPattern, Match, PathPattern, Test};
+use crate::config::{Condition, HostPattern, PathPattern, Route, Test};
 use crate::http::inquiry::Inquiry;
 use crate::http::{NAME_BYTES_MAX, path};
 
@@ -77,16 +78,13 @@ pub(super) enum Unmet<'c> {
     Query(&'c Condition),
 }
 
-/// The conditions of a route.
+/// A route, its conditions ready to be tested.
 #[derive(Debug)]
-pub(super) struct Tests {
+pub(super) struct Compiled {
+    pub(super) route: Arc<Route>,
     /// Places of listeners, if one of them must hold.
     listeners: Option<Vec<usize>>,
-    pub(super) hosts: Vec<HostPattern>,
     pub(super) paths: Vec<PathTest>,
-    methods: Vec<String>,
-    fields: Vec<Condition>,
-    query: Vec<Condition>,
 }
 
 /// A path pattern in the form in which normalised paths are compared with it.
@@ -116,42 +114,41 @@ impl PathTest {
     }
 }
 
-impl Tests {
-    pub(super) fn new(when: &Match, listeners: &[String]) -> Self {
+impl Compiled {
+    pub(super) fn new(route: &Arc<Route>, listeners: &[String]) -> Self {
+        let when = &route.when;
         let place = |name: &String| listeners.iter().position(|listener| listener == name);
         let places = || when.listeners.iter().filter_map(place).collect();
         Self {
             listeners: (!when.listeners.is_empty()).then(places),
-            hosts: when.hosts.clone(),
             paths: when.paths.iter().map(PathTest::new).collect(),
-            methods: when.methods.clone(),
-            fields: when.fields.clone(),
-            query: when.query.clone(),
+            route: Arc::clone(route),
         }
     }
 
     /// The first condition that does not hold, if there is one.
     pub(super) fn unmet(&self, asked: &Asked<'_>) -> Option<Unmet<'_>> {
+        let when = &self.route.when;
         if let Some(listeners) = &self.listeners
             && !listeners.contains(&asked.listener)
         {
             return Some(Unmet::Listener);
         }
-        if !holds_one(&self.hosts, |pattern| host_holds(pattern, asked.host())) {
+        if !holds_one(&when.hosts, |pattern| host_holds(pattern, asked.host())) {
             return Some(Unmet::Host);
         }
         if !holds_one(&self.paths, |pattern| pattern.holds(asked.path())) {
             return Some(Unmet::Path);
         }
-        if !holds_one(&self.methods, |method| method == asked.inquiry.method) {
+        if !holds_one(&when.methods, |method| method == asked.inquiry.method) {
             return Some(Unmet::Method);
         }
-        let fields = self.fields.iter().find(|condition| {
+        let fields = when.fields.iter().find(|condition| {
             let mut values = asked.inquiry.values(&condition.name).map(Cow::Borrowed);
             !holds(&condition.test, &mut values)
         });
         let query = || {
-            self.query
+            when.query
                 .iter()
                 .find(|condition| !holds(&condition.test, &mut asked.parameters(&condition.name)))
         };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::config::{
-    Condition, FieldEdits, HashOn, HostPattern, Listener, PathPattern, Pool, Share, Test,
+    Action, Condition, FieldEdits, HashOn, HostPattern, Listener, PathPattern, Pool, Share, Test,
 };
 use crate::http::forward::{self, Edits, Facts};
 
