@@ -1,4 +1,5 @@
-//! Any bytes as a request head: nothing panics, and what is forwarded reads as the one request that was judged.
+//! Any bytes as a request head: nothing panics, what is forwarded reads as the one request that was judged, also where the
+//! operator has changed it, and the route that is found is the first of those whose conditions hold.
 
 #![no_main]
 
@@ -6,11 +7,18 @@
 mod strict;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use rondel::config::{
+    AmbiguousPaths, Condition, Config, HashOn, HostPattern, Match, PathPattern, Pool, Rewrite,
+    Route, Test,
+};
 use rondel::http::body::Body;
-use rondel::http::forward::{self, Facts};
+use rondel::http::forward::{self, Edits, Facts};
+use rondel::http::inquiry::Inquiry;
 use rondel::http::{Framing, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Reject, Request, TARGET_BYTES_MAX};
+use rondel::route::{self, Routes};
 use strict::meaning::{Meant, one_request};
 use strict::reader::{Ending, text};
 
@@ -49,6 +57,7 @@ fn check(input: &[u8], believed: bool) {
     }
 
     strictly(&input[..len], &input[len..], &out, &judged);
+    routed(&input[..len], believed, &judged);
 
     // The next hop, as strict as we are, reads the same request and all of it. It may find that our own fields made it
     // too large, and that it was the last hop allowed.
@@ -152,6 +161,109 @@ fn meant_by(head: &[u8]) -> (String, String, String) {
     (method, path, host.to_owned())
 }
 
+/// A route is found, what it changes is changed, and the next hop still reads the same request.
+fn routed(head: &[u8], believed: bool, judged: &Request) {
+    static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::new(&config()));
+    let choose = |inquiry: &Inquiry<'_>| {
+        let mut places = 0..ROUTES.len();
+        let first = places.find(|&place| ROUTES.why_not(place, 0, inquiry).is_none());
+        assert_eq!(ROUTES.find(0, inquiry), Ok(first));
+        for on in [
+            HashOn::Client,
+            HashOn::Path,
+            HashOn::Cookie("a".to_owned()),
+            HashOn::Field("A".to_owned()),
+        ] {
+            let _ = route::key(inquiry, &on);
+        }
+        Ok(first.map_or(Edits::default(), |place| Edits::of(ROUTES.get(place))))
+    };
+    let mut out = Vec::new();
+    match forward::request(
+        head,
+        &facts("rondel", believed),
+        choose,
+        &mut out,
+        Vec::reserve,
+    ) {
+        Ok(found) => assert_eq!(found.map(|(len, _)| len), Some(head.len())),
+        Err(reject) => {
+            let too_large = matches!(reject, Reject::HeadTooLarge | Reject::TargetTooLong);
+            return assert!(too_large && out.is_empty(), "{reject:?}");
+        }
+    }
+    // That it is too much for the next hop, or its last, is told above.
+    if let Ok(found) = rewrite(&out, "next", believed, &mut Vec::new()) {
+        let (len, read) = found.expect("it is whole");
+        assert_eq!((len, read.method), (out.len(), judged.method));
+        assert_eq!(
+            (read.framing, read.upgrade),
+            (judged.framing, judged.upgrade)
+        );
+    }
+}
+
+/// Routes with conditions of every kind.
+fn config() -> Config {
+    let text = str::to_owned;
+    let condition = |name: &str, test: Test| Condition {
+        name: text(name),
+        test,
+    };
+    let whens = [
+        Match {
+            hosts: vec![
+                HostPattern::Exact(text("a")),
+                HostPattern::Suffix(text(".a")),
+            ],
+            paths: vec![
+                PathPattern::Exact(text("/a")),
+                PathPattern::Exact(text("/b/")),
+            ],
+            ..Match::default()
+        },
+        Match {
+            paths: vec![
+                PathPattern::Prefix(text("/a")),
+                PathPattern::Glob(text("/*a/**b*/")),
+            ],
+            query: vec![condition("a", Test::Like(text("*a*b")))],
+            ..Match::default()
+        },
+        Match {
+            fields: vec![condition("A", Test::Is(text("a")))],
+            methods: vec![text("GET")],
+            ..Match::default()
+        },
+        Match {
+            hosts: vec![HostPattern::Exact(text("h"))],
+            fields: vec![condition("A", Test::Absent)],
+            ..Match::default()
+        },
+        Match {
+            query: vec![condition("a", Test::Present)],
+            ..Match::default()
+        },
+    ];
+    let mut config = Config::simple(&[], Pool::new("default", Vec::new()));
+    config.ambiguous_paths = AmbiguousPaths::Allow;
+    config.routes = whens
+        .into_iter()
+        .map(|when| {
+            let mut route = Route::all_to(0);
+            route.when = when;
+            route.rewrite = Some(Rewrite::Prefix {
+                from: text("/a"),
+                to: text("/new"),
+            });
+            route.request_fields.remove = vec![text("A"), text("Content-Length")];
+            route.request_fields.set = vec![(text("Host"), text("b")), (text("B"), text("c"))];
+            Arc::new(route)
+        })
+        .collect();
+    config
+}
+
 /// Rewrites the head as the proxy of that name, for a client that is `believed` about others or is not.
 fn rewrite(
     input: &[u8],
@@ -159,13 +271,25 @@ fn rewrite(
     believed: bool,
     out: &mut Vec<u8>,
 ) -> Result<Option<(usize, Request)>, Reject> {
-    let facts = Facts {
+    forward::request(
+        input,
+        &facts(name, believed),
+        forward::unchanged,
+        out,
+        Vec::reserve,
+    )
+}
+
+type Trusts = fn(IpAddr) -> bool;
+type Local = fn() -> SocketAddr;
+
+fn facts(name: &str, believed: bool) -> Facts<'_, Trusts, Local> {
+    Facts {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         local: || SocketAddr::from(([192, 0, 2, 1], 8080)),
-        trusts: |_: IpAddr| believed,
+        trusts: if believed { |_| true } else { |_| false },
         name,
         forwarded: believed,
         id: b"0123456789abcdef",
-    };
-    forward::request(input, &facts, forward::unchanged, out, Vec::reserve)
+    }
 }
