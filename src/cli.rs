@@ -6,7 +6,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser as _;
 use log::LevelFilter;
 
 use crate::config::file::{self, Unusable};
@@ -129,8 +128,12 @@ impl From<Unusable> for Refusal {
 pub fn parse<A: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = A>,
 ) -> Result<Command, Refusal> {
-    let typed = match Typed::try_parse_from(args) {
-        Ok(typed) => typed,
+    let typed = match Typed::read(args) {
+        Ok((_, Some(flag))) => {
+            let line = format!("--{flag}: expected in the file, not beside --file");
+            return Err(UsageError(line).into());
+        }
+        Ok((typed, None)) => typed,
         Err(error) if error.use_stderr() => return Err(UsageError(usage::line(&error)).into()),
         Err(asked) => return Ok(Command::Print(asked.to_string())),
     };

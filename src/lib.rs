@@ -96,6 +96,7 @@
 //!   text.rs         what single texts of HTTP may look like
 //!   names.rs        names of things, unique and found again
 //!   section.rs      a table while it is read: keys are asked for, with all that is to be known of them
+//!   item.rs         values as they stand in the file
 //!   book.rs         what is noted while a file is read
 //!   problem.rs      what is wrong, with the line and a caret
 //!   places.rs       where things stand in the file

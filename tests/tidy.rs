@@ -73,6 +73,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
         &[
             "config/file.rs",
             "config/file/book.rs",
+            "config/file/item.rs",
             "config/file/route.rs",
             "config/file/section.rs",
         ],

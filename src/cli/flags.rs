@@ -1,5 +1,6 @@
 //! The flags and their help. Defaults are [`config`](crate::config)'s, said nowhere else.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ipnet::IpNet;
 use log::LevelFilter;
 
@@ -32,7 +34,7 @@ pub(super) struct Typed {
     #[arg(long, value_name = "HOST:PORT", help = BACKEND_HELP)]
     pub(super) backend: Vec<Server>,
     /// Read everything from this file instead of flags; - is standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = SAID_IN_FILE)]
+    #[arg(short, long, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// Print the file that says what was said, and end
     #[arg(long)]
@@ -41,15 +43,26 @@ pub(super) struct Typed {
     pub(super) tuning: Tuning,
 }
 
-/// Flags, and groups of them, that a file stands for.
-const SAID_IN_FILE: [&str; 6] = [
-    "listen",
-    "backend",
-    "TimerFlags",
-    "LimitFlags",
-    "ForwardingFlags",
-    "log_level",
-];
+impl Typed {
+    /// Reads the arguments, the program's own name first; with a file, also a flag that was typed and belongs into it.
+    pub(super) fn read<A: Into<OsString> + Clone>(
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<(Self, Option<String>), clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(args)?;
+        let typed = Self::from_arg_matches(&matches)?;
+        let is_beside = |arg: &&Arg| {
+            let id = arg.get_id().as_str();
+            !["file", "print_config", "help", "version"].contains(&id)
+                && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        let beside = typed.file.as_ref().and_then(|_| {
+            let flag = command.get_arguments().find(is_beside)?;
+            flag.get_long().map(str::to_owned)
+        });
+        Ok((typed, beside))
+    }
+}
 
 #[derive(Subcommand)]
 #[expect(

@@ -28,10 +28,6 @@ pub(super) fn line(error: &clap::Error) -> String {
         ErrorKind::ArgumentConflict => match text(error, ContextKind::InvalidSubcommand) {
             Some("demo" | "help") => format!("{prior}: expected behind the command, not before it"),
             Some(other) => unknown(error, other, "command"),
-            None if !prior.is_empty() && prior != flag => {
-                let other = if flag == "--file" { prior } else { flag };
-                format!("{other}: expected in the file, not beside --file")
-            }
             None => format!("{flag}: expected at most once"),
         },
         ErrorKind::InvalidUtf8 => "a flag or value is not UTF-8: expected plain text".to_owned(),

@@ -7,6 +7,7 @@ mod action;
 mod backend;
 mod book;
 mod fields;
+mod item;
 mod load;
 mod names;
 mod places;

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use super::item::Item;
 use super::names::{self, Names};
 use super::places::Marks;
-use super::section::{Absent, Item, Key, Section};
+use super::section::{Absent, Key, Section};
 use crate::config::value::Server;
 use crate::config::{Backend, WEIGHT_MAX};
 

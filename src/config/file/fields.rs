@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::section::{Absent, Item, Key, Section};
+use super::item::Item;
+use super::section::{Absent, Key, Section};
 use super::text;
 use crate::config::FieldEdits;
 

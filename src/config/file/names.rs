@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::book::{Book, Fault};
-use super::section::{Absent, Key, Section, quoted};
+use super::item::quoted;
+use super::section::{Absent, Key, Section};
 
 /// Longest name, in bytes: as long as a server can be typed.
 const NAME_BYTES_MAX: usize = 260;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::action;
+use super::item::Item;
 use super::names::{self, Names};
 use super::places::{Marks, Places};
-use super::section::{Absent, Item, Key, Section};
+use super::section::{Absent, Key, Section};
 use super::text;
 use crate::config::{Condition, Match, PathPattern, Route, Test};
 

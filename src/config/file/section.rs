@@ -1,7 +1,7 @@
 //! A section of the file while it is read. Who wants a key asks for it with all that is to be known of it; keys that no one asks
 //! for are wrong, and asking an empty section for everything gives the reference.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,11 +10,9 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::book::{Book, Fault};
+use super::item::{Item, Shown, quoted};
 use super::places::Marks;
 use crate::config::value;
-
-/// Most characters of a value that a message shows.
-const SHOWN_MAX: usize = 60;
 
 /// A key, as its reader asks for it.
 pub(super) struct Key<'k> {
@@ -47,14 +45,6 @@ pub(super) struct Section<'a> {
     asked: Vec<&'static str>,
     inherits: bool,
     marks: Vec<(&'static str, Range<usize>)>,
-}
-
-/// A value that stands in the file.
-#[derive(Clone)]
-pub(super) struct Item<'a> {
-    pub(super) key: &'a str,
-    pub(super) span: Range<usize>,
-    pub(super) value: &'a DeValue<'a>,
 }
 
 impl<'a> Section<'a> {
@@ -431,76 +421,6 @@ impl<'a> Section<'a> {
         Marks {
             section: self.span,
             keys: self.marks,
-        }
-    }
-}
-
-/// Tables are kept sorted by name; what counts is the order in which they were written.
-fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Item<'a>> {
-    let mut items: Vec<(usize, Item<'a>)> = table
-        .iter()
-        .map(|(name, value)| {
-            let item = Item {
-                key: name.get_ref(),
-                span: value.span(),
-                value: value.get_ref(),
-            };
-            (name.span().start, item)
-        })
-        .collect();
-    items.sort_by_key(|(at, _)| *at);
-    items.into_iter().map(|(_, item)| item).collect()
-}
-
-impl<'a> Item<'a> {
-    /// The elements of a list, or the one value that is none.
-    pub(super) fn each(&self) -> Vec<Self> {
-        match self.value {
-            DeValue::Array(list) => list
-                .iter()
-                .map(|element| Item {
-                    key: self.key,
-                    span: element.span(),
-                    value: element.get_ref(),
-                })
-                .collect(),
-            _ => vec![self.clone()],
-        }
-    }
-
-    /// The table that this is, as a section which the reference does not tell of.
-    pub(super) fn entries(&self) -> Option<Vec<Self>> {
-        match self.value {
-            DeValue::Table(table) => Some(entries(table)),
-            _ => None,
-        }
-    }
-}
-
-/// A name as messages show it: cut if it is long, and without what disturbs a terminal.
-pub(super) fn quoted(name: &str) -> String {
-    let mut chars = name.chars();
-    let short: String = chars.by_ref().take(SHOWN_MAX).collect();
-    if chars.next().is_some() {
-        format!("{short:?}…")
-    } else {
-        format!("{short:?}")
-    }
-}
-
-/// A value as messages show it.
-struct Shown<'a>(&'a DeValue<'a>);
-
-impl Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            DeValue::String(text) => f.write_str(&quoted(text)),
-            DeValue::Integer(number) => f.write_str(quoted(&number.to_string()).trim_matches('"')),
-            DeValue::Float(number) => f.write_str(quoted(number.as_str()).trim_matches('"')),
-            DeValue::Boolean(truth) => truth.fmt(f),
-            DeValue::Datetime(moment) => moment.fmt(f),
-            DeValue::Array(_) => f.write_str("[…]"),
-            DeValue::Table(_) => f.write_str("{…}"),
         }
     }
 }
