@@ -178,7 +178,7 @@ impl Book {
                 _ if inherits => "as at the top".to_owned(),
                 Absent::Required => "required".to_owned(),
                 Absent::Is(value) => format!("default `{value}`"),
-                Absent::Means(text) => text.to_owned(),
+                Absent::Means(text) => format!("if left out: {text}"),
             },
             meaning: key.meaning,
         });

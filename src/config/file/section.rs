@@ -15,6 +15,7 @@ use super::places::Marks;
 use crate::config::value;
 
 /// A key, as its reader asks for it.
+#[derive(Clone, Copy)]
 pub(super) struct Key<'k> {
     pub(super) name: &'static str,
     /// What kind of value, in a word or two.
@@ -25,6 +26,7 @@ pub(super) struct Key<'k> {
 }
 
 /// What it means that a key is not given.
+#[derive(Clone, Copy)]
 pub(super) enum Absent<'k> {
     /// It is an error.
     Required,
@@ -258,7 +260,9 @@ impl<'a> Section<'a> {
     /// A section within this one, if it was given.
     pub(super) fn table(&mut self, key: &Key<'_>) -> Option<Self> {
         let title = format!("{}{}", key.name, self.place());
-        let entry = self.book.begin(&format!("`{}`", key.name), key.meaning);
+        let entry = self
+            .book
+            .begin(&format!("`{}`{}", key.name, self.place()), key.meaning);
         let found = self.ask(key);
         if self.book.is_catalogue() {
             return Some(Section::new(
@@ -282,7 +286,14 @@ impl<'a> Section<'a> {
     /// The sections of a list of tables, `[[name]]`, in the order written.
     pub(super) fn tables(&mut self, key: &Key<'_>, header: &str) -> Vec<Self> {
         let entry = self.book.begin(&format!("`[[{header}]]`"), key.meaning);
-        let found = self.ask(key);
+        let found = self.ask(&Key {
+            meaning: if self.book.is_catalogue() {
+                "See there."
+            } else {
+                key.meaning
+            },
+            ..*key
+        });
         if self.book.is_catalogue() {
             let title = key.name.to_owned();
             return vec![Section::new(

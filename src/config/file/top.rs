@@ -194,7 +194,7 @@ fn listeners(top: &mut Section<'_>, places: &mut Places) -> (Vec<Listener>, Name
     let key = Key {
         name: "listener",
         kind: "sections",
-        absent: Absent::Means("required"),
+        absent: Absent::Means("an error"),
         meaning: "An address where clients are accepted. At least one.",
     };
     let mut names = Names::new("listener");
@@ -218,8 +218,8 @@ fn listeners(top: &mut Section<'_>, places: &mut Places) -> (Vec<Listener>, Name
             absent: Absent::Means("from no one"),
             meaning: "Networks or addresses whose connections begin with a PROXY protocol header, version 1 or 2.",
         };
-        let accept_proxy = section.parse_all(&accept, value::network);
         let written = section.ask(&address);
+        let accept_proxy = section.parse_all(&accept, value::network);
         let parsed = written.as_ref().and_then(|item| {
             let typed =
                 section.parse_item(item, address.kind, |text| Ok::<_, String>(text.to_owned()))?;
