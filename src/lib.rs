@@ -18,6 +18,12 @@
 //!   kernel.rs       sockets and whose they are: the network of production
 //!   pipes.rs        pipes to splice through
 //!   diag.rs         what a peer has acknowledged, asked by netlink
+//! inspect/          what a configuration comes to, told before it runs
+//!   diff.rs         what changes from one to another, and what follows
+//!   cover.rs        which routes no request reaches
+//!   words.rs        parts of a configuration in words
+//! inspect/diff/
+//!   routes.rs       the same of routes
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
 //!   session.rs      one client connection: its phases, its deadline, its turn
 //!   request.rs      waiting for a request, until its head is complete
@@ -135,6 +141,7 @@ pub mod cli;
 pub mod config;
 pub mod event_loop;
 pub mod http;
+pub mod inspect;
 pub mod net;
 pub mod proxy;
 pub mod route;

@@ -60,6 +60,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("memchr", &["http"]),
     ("mio", &["event_loop"]),
     ("rustix", &["event_loop", "main"]),
+    ("serde_json", &["inspect"]),
     ("sha2", &["balance/sticky.rs"]),
     ("signal_hook", &["event_loop"]),
     ("signal_hook_mio", &["event_loop"]),
