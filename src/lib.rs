@@ -19,9 +19,14 @@
 //!   pipes.rs        pipes to splice through
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! inspect/          what a configuration comes to, told before it runs
+//!   lint.rs         what is allowed and hardly meant
+//!   budget.rs       descriptors and memory that it needs
 //!   diff.rs         what changes from one to another, and what follows
 //!   cover.rs        which routes no request reaches
 //!   words.rs        parts of a configuration in words
+//! inspect/lint/
+//!   routes.rs       lints of routes
+//!   pools.rs        lints of pools
 //! inspect/diff/
 //!   routes.rs       the same of routes
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain

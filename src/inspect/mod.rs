@@ -4,14 +4,18 @@
 //! Architecture invariant: where the running proxy decides (which route, which backend, what head), the same function is asked
 //! here. What is told can then not differ from what is done.
 //!
-//! Reading order: [`words`] (parts of a configuration as they are written), `cover` (which conditions include which others),
+//! Reading order: `words` (parts of a configuration as they are written), `cover` (which conditions include which others),
 //! then one file for each question.
 
+pub mod budget;
 mod cover;
 pub mod diff;
+pub mod lint;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::budget::Budget;
 pub use self::diff::{Diff, diff};
+pub use self::lint::{Finding, Lint, lint};
