@@ -18,18 +18,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, Listener};
+use crate::inspect::budget::{pipes_max, sessions_fitting};
 use crate::net::buffer::held_bytes_max;
 use crate::net::stream::Readiness;
 use crate::proxy::{Bound, Now, Proxy, Setup};
 
 use self::kernel::Kernel;
-use self::pipes::pipes_max;
 
 /// Events taken from the kernel at once at most; the rest comes with the next poll. Of thousands of busy sockets those that
 /// are looked at together are then still in the cache when they have their turns.
 const EVENTS_PER_POLL_MAX: usize = 128;
-/// Descriptors that are neither clients nor upstreams nor listeners: standard streams, poll, signals, and some to spare.
-const DESCRIPTORS_RESERVED: usize = 16;
 /// The token of the signals; sockets have their descriptor.
 const SIGNALS: Token = Token(usize::MAX);
 
@@ -262,8 +260,7 @@ fn raise_descriptors() -> usize {
 
 /// Lowers the session limit to what so many descriptors allow beside so many pipes: a client and an upstream each.
 fn fit_sessions(config: &mut Config, descriptors: usize, pipes: usize) {
-    let others = DESCRIPTORS_RESERVED + config.listeners.len() + 2 * pipes;
-    let fitting = (descriptors.saturating_sub(others) / 2).max(1);
+    let fitting = sessions_fitting(descriptors, config.listeners.len(), pipes);
     if fitting < config.limits.sessions_max {
         info!(
             "{descriptors} descriptors allow {fitting} clients at a time, not {}",

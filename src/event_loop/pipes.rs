@@ -10,18 +10,9 @@ use std::rc::{Rc, Weak};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// Most pipes at a time, each with two descriptors.
-const PIPES_MAX: usize = 64;
-/// One pipe for so many descriptors that we may have: the rest is for clients and upstreams.
-const DESCRIPTORS_PER_PIPE: usize = 64;
 /// Bytes that a pipe is asked to hold. It has a slot for each 4 KiB of that, and each piece that the network brought takes
 /// one, so that it may hold less. All pipes together are half of what a user may have without privilege (pipe(7)).
 const PIPE_BYTES: usize = 512 * 1024;
-
-/// How many pipes there may be where so many descriptors are allowed.
-pub(super) fn pipes_max(descriptors: usize) -> usize {
-    PIPES_MAX.min(descriptors / DESCRIPTORS_PER_PIPE)
-}
 
 /// All pipes.
 #[derive(Debug)]
@@ -205,13 +196,6 @@ mod tests {
         for errno in [EAGAIN, EPIPE, ECONNRESET, ETIMEDOUT] {
             let error = io::Error::from_raw_os_error(errno);
             assert!(!is_about_splicing(&error), "{error}");
-        }
-    }
-
-    #[test]
-    fn few_descriptors_allow_few_pipes() {
-        for (descriptors, pipes) in [(40, 0), (64, 1), (1024, 16), (20_000, 64), (usize::MAX, 64)] {
-            assert_eq!(pipes_max(descriptors), pipes, "{descriptors}");
         }
     }
 }
