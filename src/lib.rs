@@ -20,8 +20,10 @@
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! inspect/          what a configuration comes to, told before it runs
 //!   lint.rs         what is allowed and hardly meant
+//!   plan.rs         in which order a pool picks
 //!   budget.rs       descriptors and memory that it needs
 //!   diff.rs         what changes from one to another, and what follows
+//!   start.rs        the balancer as it is at the start
 //!   cover.rs        which routes no request reaches
 //!   words.rs        parts of a configuration in words
 //! inspect/lint/

@@ -365,10 +365,16 @@ fn backends(changes: &mut Vec<Change>, old: &Pool, new: &Pool) {
                 let first = changes.len();
                 keys(changes, &of, words::backend(same), words::backend(backend));
                 for change in &mut changes[first..] {
-                    if matches!(&change.what, What::Changed { key: "weight", new, .. } if new == "0")
-                    {
-                        "it gets no new clients".clone_into(&mut change.note);
-                    }
+                    let note = match &change.what {
+                        What::Changed {
+                            key: "weight", new, ..
+                        } if new == "0" => "it gets no new clients",
+                        What::Changed { key: "address", .. } => {
+                            "the one there drains, and this one begins anew"
+                        }
+                        _ => continue,
+                    };
+                    note.clone_into(&mut change.note);
                 }
             }
         }

@@ -11,6 +11,8 @@ pub mod budget;
 mod cover;
 pub mod diff;
 pub mod lint;
+pub mod plan;
+mod start;
 mod words;
 
 #[cfg(test)]
@@ -18,4 +20,6 @@ mod tests;
 
 pub use self::budget::Budget;
 pub use self::diff::{Diff, diff};
-pub use self::lint::{Finding, Lint, lint};
+pub use self::lint::{About, Finding, Lint, lint};
+pub use self::plan::{Plan, plan};
+pub use self::start::Unknown;

@@ -95,3 +95,12 @@ fn condition(word: &str) -> Condition {
         test,
     }
 }
+
+/// Some time to count from.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some instant to count from"
+)]
+pub(super) fn instant() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -52,7 +52,7 @@ fn a_pool_and_its_backends_change_key_by_key() {
         },
         &[
             "~ pool default: backend b1: weight 1 → 0; it gets no new clients",
-            "~ pool default: backend b2: address b2:80 → c:81",
+            "~ pool default: backend b2: address b2:80 → c:81; the one there drains, and this one begins anew",
         ],
     );
 }
