@@ -20,12 +20,16 @@
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! inspect/          what a configuration comes to, told before it runs
 //!   lint.rs         what is allowed and hardly meant
+//!   explain.rs      what would become of a request
 //!   plan.rs         in which order a pool picks
 //!   budget.rs       descriptors and memory that it needs
 //!   diff.rs         what changes from one to another, and what follows
 //!   start.rs        the balancer as it is at the start
 //!   cover.rs        which routes no request reaches
 //!   words.rs        parts of a configuration in words
+//! inspect/explain/
+//!   ask.rs          a request as people type it
+//!   show.rs         what is explained, as text and JSON
 //! inspect/lint/
 //!   routes.rs       lints of routes
 //!   pools.rs        lints of pools

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use super::words;
 use crate::config::{Condition, Config, HostPattern, Match, PathPattern, Route, Test};
 
 /// Pairs of a host and a path that one route is taken apart into; of a route with more nothing is claimed.
@@ -68,20 +69,12 @@ pub(super) fn covered(config: &Config) -> Vec<Covered> {
 pub(super) fn in_words(covered: &Covered, config: &Config) -> String {
     let mut names: Vec<String> = Vec::new();
     for &place in &covered.by {
-        names.push(named(&config.routes[place].name, place));
+        names.push(words::route(&config.routes[place].name, place));
     }
     match names.as_slice() {
         [only] => format!("{only}, before it, takes them all"),
         _ => format!("{}, before it, take them all", names.join(" and ")),
     }
-}
-
-/// A route's name, with the noun before it once.
-pub(super) fn named(name: &str, place: usize) -> String {
-    if name == format!("route {}", place + 1) {
-        return name.to_owned();
-    }
-    format!("route {name}")
 }
 
 /// The pairs of a route.

@@ -10,6 +10,7 @@
 pub mod budget;
 mod cover;
 pub mod diff;
+pub mod explain;
 pub mod lint;
 pub mod plan;
 mod start;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use self::budget::Budget;
 pub use self::diff::{Diff, diff};
+pub use self::explain::{Explanation, explain};
 pub use self::lint::{About, Finding, Lint, lint};
 pub use self::plan::{Plan, plan};
 pub use self::start::Unknown;

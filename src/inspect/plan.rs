@@ -95,7 +95,7 @@ fn note(policy: &Policy) -> Option<&'static str> {
 }
 
 impl Part {
-    fn of(candidate: Candidate<'_>) -> Self {
+    pub(super) fn of(candidate: Candidate<'_>) -> Self {
         Self {
             backend: candidate.name.to_owned(),
             weight: candidate.weight,

@@ -11,7 +11,15 @@ use crate::config::{
 pub(super) type Setting = (&'static str, String);
 
 /// The value of a key that is not there.
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
+
+/// A route by its name, with the noun before it once: `route 3` has no name of its own.
+pub(super) fn route(name: &str, place: usize) -> String {
+    if name == format!("route {}", place + 1) {
+        return name.to_owned();
+    }
+    format!("route {name}")
+}
 
 /// Conditions of a route: `hosts a.example.com, *.b.example.com; paths /v1; methods GET`.
 pub(super) fn when(when: &Match) -> String {

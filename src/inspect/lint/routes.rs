@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::cover;
+use super::super::{cover, words};
 use super::{About, Finding, Lint};
 use crate::config::{Action, Condition, Config, Match, Test};
 
@@ -14,7 +14,7 @@ pub(super) fn lint(found: &mut Vec<Finding>, config: &Config) {
 
 fn unreachable(found: &mut Vec<Finding>, config: &Config) {
     let mut unreachable = |route: usize, why: &str| {
-        let name = cover::named(&config.routes[route].name, route);
+        let name = words::route(&config.routes[route].name, route);
         found.push(Finding {
             lint: Lint::UnreachableRoute,
             about: About::Route(route),
@@ -83,7 +83,7 @@ fn shares(found: &mut Vec<Finding>, config: &Config) {
         };
         for share in shares.iter().filter(|share| share.weight == 0) {
             let pool = config.pools.get(share.pool).map_or("?", |pool| &pool.name);
-            let name = cover::named(&route.name, place);
+            let name = words::route(&route.name, place);
             found.push(Finding {
                 lint: Lint::ShareInNoUse,
                 about: About::Route(place),
