@@ -19,6 +19,7 @@
 //!   pipes.rs        pipes to splice through
 //!   diag.rs         what a peer has acknowledged, asked by netlink
 //! inspect/          what a configuration comes to, told before it runs
+//!   check.rs        what is found, with its place in the file
 //!   lint.rs         what is allowed and hardly meant
 //!   explain.rs      what would become of a request
 //!   plan.rs         in which order a pool picks

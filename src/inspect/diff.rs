@@ -299,7 +299,10 @@ fn pools(changes: &mut Vec<Change>, old: &Config, new: &Config) {
     for pool in &old.pools {
         if !after.contains_key(&pool.name) {
             let of = Change::of(Thing::Pool, "", &pool.name);
-            let note = format!("its {} drain", counted(pool.backends.len(), "backend"));
+            let note = format!(
+                "its {} drain",
+                words::counted(pool.backends.len(), "backend")
+            );
             changes.push(of.with(What::Removed, note));
         }
     }
@@ -307,7 +310,7 @@ fn pools(changes: &mut Vec<Change>, old: &Config, new: &Config) {
         let of = Change::of(Thing::Pool, "", &pool.name);
         match before.get(&pool.name) {
             None => {
-                let note = counted(pool.backends.len(), "backend");
+                let note = words::counted(pool.backends.len(), "backend");
                 changes.push(of.with(What::Added, note));
             }
             Some(same) if *same == pool => {}
@@ -378,14 +381,6 @@ fn backends(changes: &mut Vec<Change>, old: &Pool, new: &Pool) {
                 }
             }
         }
-    }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
     }
 }
 

@@ -5,10 +5,9 @@ mod routes;
 
 use std::fmt;
 
-use serde_json::{Value, json};
-
 use super::budget::Budget;
 use crate::config::Config;
+use crate::config::file::Element;
 
 /// What can be said of a configuration that is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,28 +131,13 @@ impl Lint {
     }
 }
 
-/// What a finding is about, by its place in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
-    /// The whole program.
-    Program,
-    /// A listener.
-    Listener(usize),
-    /// A route.
-    Route(usize),
-    /// A pool.
-    Pool(usize),
-    /// A backend, in a pool.
-    Backend(usize, usize),
-}
-
 /// One thing that is hardly meant. Displays as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What is said.
     pub lint: Lint,
     /// Of what.
-    pub about: About,
+    pub about: Element,
     /// The key that is meant, if it is one.
     pub key: Option<&'static str>,
     /// The thing, what is the matter with it, and what could be done.
@@ -162,15 +146,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "warning: {} [{}]", self.text, self.lint.name())
-    }
-}
-
-impl Finding {
-    /// For programs; a place in the file is for those to add who know it.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        json!({ "severity": "warning", "lint": self.lint.name(), "message": self.text })
+        write!(f, "{} [{}]", self.text, self.lint.name())
     }
 }
 
@@ -189,7 +165,7 @@ fn program(found: &mut Vec<Finding>, config: &Config, descriptors: Option<usize>
     if let (Some(fitting), Some(limit)) = (budget.sessions_instead(), budget.limit) {
         found.push(Finding {
             lint: Lint::DescriptorsOverLimit,
-            about: About::Program,
+            about: Element::Top,
             key: Some("max-sessions"),
             text: format!(
                 "{} clients at a time need {} descriptors, and there may be {limit}: {fitting} clients are served; raise the limit (ulimit -n)",
@@ -207,13 +183,13 @@ fn program(found: &mut Vec<Finding>, config: &Config, descriptors: Option<usize>
     };
     for network in &config.forwarding.trust {
         if network.prefix_len() == 0 {
-            found.push(everyone("trust", About::Program, network));
+            found.push(everyone("trust", Element::Top, network));
         }
     }
     for (place, listener) in config.listeners.iter().enumerate() {
         for network in &listener.accept_proxy {
             if network.prefix_len() == 0 {
-                found.push(everyone("accept-proxy", About::Listener(place), network));
+                found.push(everyone("accept-proxy", Element::Listener(place), network));
             }
         }
     }

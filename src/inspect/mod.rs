@@ -8,6 +8,7 @@
 //! then one file for each question.
 
 pub mod budget;
+pub mod check;
 mod cover;
 pub mod diff;
 pub mod explain;
@@ -20,8 +21,9 @@ mod words;
 mod tests;
 
 pub use self::budget::Budget;
+pub use self::check::{Check, check};
 pub use self::diff::{Diff, diff};
 pub use self::explain::{Explanation, explain};
-pub use self::lint::{About, Finding, Lint, lint};
+pub use self::lint::{Finding, Lint, lint};
 pub use self::plan::{Plan, plan};
 pub use self::start::Unknown;

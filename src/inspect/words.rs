@@ -264,3 +264,12 @@ pub(super) fn list(items: &[impl Display]) -> String {
 pub(super) fn span(span: std::time::Duration) -> String {
     format!("{span:?}")
 }
+
+/// So many of a kind.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}

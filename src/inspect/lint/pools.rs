@@ -1,6 +1,7 @@
 //! Lints of pools and backends.
 
-use super::{About, Finding, Lint};
+use super::{Finding, Lint};
+use crate::config::file::Element;
 use crate::config::{Action, Config, Policy, Pool, WhenAllDown};
 
 pub(super) fn lint(found: &mut Vec<Finding>, config: &Config) {
@@ -37,7 +38,7 @@ impl Notes<'_> {
     fn note(&mut self, lint: Lint, key: Option<&'static str>, text: &str) {
         self.found.push(Finding {
             lint,
-            about: About::Pool(self.place),
+            about: Element::Pool(self.place),
             key,
             text: format!("pool {}: {text}", self.pool.name),
         });
@@ -53,7 +54,7 @@ impl Notes<'_> {
                 if backend.weight == 0 {
                     self.found.push(Finding {
                         lint: Lint::BackendInNoUse,
-                        about: About::Backend(self.place, at),
+                        about: Element::Backend(self.place, at),
                         key: Some("weight"),
                         text: format!(
                             "pool {}: backend {} has weight 0 and gets no requests",

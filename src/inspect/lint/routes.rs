@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::super::{cover, words};
-use super::{About, Finding, Lint};
+use super::{Finding, Lint};
+use crate::config::file::Element;
 use crate::config::{Action, Condition, Config, Match, Test};
 
 pub(super) fn lint(found: &mut Vec<Finding>, config: &Config) {
@@ -17,7 +18,7 @@ fn unreachable(found: &mut Vec<Finding>, config: &Config) {
         let name = words::route(&config.routes[route].name, route);
         found.push(Finding {
             lint: Lint::UnreachableRoute,
-            about: About::Route(route),
+            about: Element::Route(route),
             key: None,
             text: format!("{name} gets no requests: {why}"),
         });
@@ -65,7 +66,7 @@ fn listeners(found: &mut Vec<Finding>, config: &Config) {
         if !named.contains(&listener.name) {
             found.push(Finding {
                 lint: Lint::ListenerWithoutRoutes,
-                about: About::Listener(place),
+                about: Element::Listener(place),
                 key: None,
                 text: format!(
                     "listener {}: no route takes what comes in here, so that all of it is answered 404",
@@ -86,7 +87,7 @@ fn shares(found: &mut Vec<Finding>, config: &Config) {
             let name = words::route(&route.name, place);
             found.push(Finding {
                 lint: Lint::ShareInNoUse,
-                about: About::Route(place),
+                about: Element::Route(place),
                 key: None,
                 text: format!("{name}: pool {pool} has weight 0 and gets none of its requests"),
             });
