@@ -3,18 +3,19 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use log::LevelFilter;
 
 use crate::config::file::{self, Unusable};
 use crate::config::value::{Invalid, Server};
-use crate::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
+use crate::config::{Backend, Config, Forwarding, Limits, POOL_OF_FLAGS, Pool, Timeouts};
 
 use flags::{Typed, Verb};
 
 mod flags;
+mod questions;
 mod usage;
 
 /// What is to be done.
@@ -38,8 +39,67 @@ pub enum Command {
         /// The least urgent lines that are logged.
         log_level: LevelFilter,
     },
+    /// Answer a question about a configuration, and run nothing.
+    Ask {
+        /// Where the configuration comes from.
+        origin: Origin,
+        /// What is asked.
+        question: Question,
+        /// Whether the answer is for programs.
+        json: bool,
+    },
+    /// List the warnings that there are.
+    Lints,
     /// Print this text and end well: `--help`, `--version`, `--print-config`, `config-reference`.
     Print(String),
+}
+
+/// Where a configuration comes from that is asked about.
+#[derive(Debug)]
+pub enum Origin {
+    /// From this file, not read yet.
+    File(PathBuf),
+    /// From flags. Only backends that were given by address have one.
+    Flags(Box<Config>),
+}
+
+/// What is asked about a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether it is valid, what is hardly meant, and what it needs.
+    Check {
+        /// Whether warnings are taken for errors.
+        strict: bool,
+    },
+    /// What would become of a request.
+    Explain {
+        /// Its method.
+        method: String,
+        /// What it asks for.
+        url: String,
+        /// Its fields, each `Name: value`.
+        fields: Vec<String>,
+        /// Who sends it.
+        from: IpAddr,
+        /// The name of the listener where it comes in, if that was said.
+        listener: Option<String>,
+        /// Names of backends that are down.
+        down: Vec<String>,
+    },
+    /// In which order a pool picks its backends.
+    Plan {
+        /// The name of the pool, if that was said.
+        pool: Option<String>,
+        /// For how many requests.
+        requests: usize,
+        /// Names of backends that are down.
+        down: Vec<String>,
+    },
+    /// What changes.
+    Diff {
+        /// The file as it is to be.
+        new: PathBuf,
+    },
 }
 
 /// What is configured besides addresses.
@@ -50,6 +110,17 @@ pub struct Settings {
     forwarding: Forwarding,
     /// What the flags say of the pool; it has no backends yet.
     pool: Pool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            forwarding: Forwarding::default(),
+            pool: Pool::new(POOL_OF_FLAGS, Vec::new()),
+        }
+    }
 }
 
 impl Settings {
@@ -143,11 +214,37 @@ pub fn parse<A: Into<OsString> + Clone>(
             log_level: tuning.log_level,
             settings: Box::new(tuning.settings()),
         }),
+        Some(Verb::Check(asked)) => Ok(asked.command()?),
+        Some(Verb::Explain(asked)) => Ok(asked.command()?),
+        Some(Verb::Plan(asked)) => Ok(asked.command()?),
+        Some(Verb::Diff(asked)) => Ok(asked.command()),
         Some(Verb::ConfigReference) => Ok(Command::Print(file::reference())),
+        None if typed.check => Ok(Command::Ask {
+            origin: match typed.file {
+                Some(path) => Origin::File(path),
+                None => Origin::of_flags(typed.listen, &typed.backend, typed.tuning.settings())?,
+            },
+            question: Question::Check { strict: false },
+            json: false,
+        }),
         None => match typed.file {
             Some(path) => of_file(path, typed.print_config),
             None => of_flags(typed),
         },
+    }
+}
+
+impl Origin {
+    /// What flags say, without asking for any address.
+    fn of_flags(
+        listen: Vec<SocketAddr>,
+        servers: &[Server],
+        settings: Settings,
+    ) -> Result<Self, UsageError> {
+        present(&listen, servers)?;
+        distinct(&listen)?;
+        let backends = backends(servers, |server| Ok(server.addr().into_iter().collect()))?;
+        Ok(Self::Flags(Box::new(settings.with(listen, backends))))
     }
 }
 
@@ -255,7 +352,6 @@ fn backends(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::POOL_OF_FLAGS;
     use std::time::Duration;
 
     /// What `line` means, its words split at spaces.

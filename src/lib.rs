@@ -7,11 +7,13 @@
 //! ```text
 //! main.rs           argv → config → logger → event loop; what prints or exits
 //! stderr.rs         the log's way out, which neither stops nor stalls the loop
+//! answers.rs        questions about a configuration, answered without running it
 //! demo/             `rondel demo`: three backends to try it on
 //!   server.rs       one of them: a small blocking server, a thread per connection
 //! cli.rs            what was typed
 //! cli/
 //!   flags.rs        every flag, with its default and its help
+//!   questions.rs    the commands that ask about a configuration
 //!   usage.rs        one line for each mistake
 //! event_loop.rs     mio: poll, signals, the clocks
 //! event_loop/

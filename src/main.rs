@@ -7,11 +7,15 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use rondel::cli::{self, Command, Refusal, Settings};
+use rondel::cli::{self, Command, Origin, Question, Refusal, Settings};
 use rondel::config::Backend;
 use rondel::config::file::Unusable;
 use rondel::event_loop::{Ending, EventLoop, StartError};
+use rondel::inspect::Lint;
 
+use answers::NoAnswer;
+
+mod answers;
 mod demo;
 mod stderr;
 
@@ -28,6 +32,12 @@ const DEMO_ADDR: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 fn main() -> ExitCode {
     let started = match cli::parse(env::args_os()) {
         Ok(Command::Print(text)) => return print(&text),
+        Ok(Command::Lints) => return print(&Lint::list()),
+        Ok(Command::Ask {
+            origin,
+            question,
+            json,
+        }) => return answer(origin, &question, json),
         Ok(Command::Run {
             config,
             log_level,
@@ -55,6 +65,19 @@ fn main() -> ExitCode {
     match started {
         Ok(event_loop) => run(event_loop),
         Err(code) => code,
+    }
+}
+
+/// Answers a question about a configuration.
+fn answer(origin: Origin, question: &Question, json: bool) -> ExitCode {
+    match answers::answer(origin, question, json) {
+        Ok(answer) if answer.is_good => print(&answer.text),
+        Ok(answer) => {
+            let _ = print(&answer.text);
+            ExitCode::from(WRONG_FILE)
+        }
+        Err(NoAnswer::Usage(line)) => complain(&line, WRONG_USAGE),
+        Err(NoAnswer::File(error)) => complain_of_file(&error),
     }
 }
 

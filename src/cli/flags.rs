@@ -13,7 +13,7 @@ use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::Settings;
+use super::{Settings, questions};
 use crate::config::value::{self, Invalid, Server};
 use crate::config::{Forwarding, Limits, POOL_OF_FLAGS, Pool, Timeouts};
 
@@ -39,6 +39,9 @@ pub(super) struct Typed {
     /// Print the file that says what was said, and end
     #[arg(long)]
     pub(super) print_config: bool,
+    /// Check what was said, run nothing, and end: as rondel check does; also -c
+    #[arg(short = 't', short_alias = 'c', long)]
+    pub(super) check: bool,
     #[command(flatten)]
     pub(super) tuning: Tuning,
 }
@@ -65,11 +68,15 @@ impl Typed {
 }
 
 #[derive(Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one in the program, for an instant"
-)]
 pub(super) enum Verb {
+    /// Say what is wrong or hardly meant in a configuration, and what it needs
+    Check(questions::Check),
+    /// Say what would become of a request, and why
+    Explain(questions::Explain),
+    /// Say in which order a pool picks its backends
+    Plan(questions::Plan),
+    /// Say what changes from one configuration file to another, and what follows
+    Diff(questions::Diff),
     /// Print what can stand in a configuration file
     ConfigReference,
     /// Try it: three small backends in this process, and what to type to see it work
@@ -91,7 +98,7 @@ Exit codes:
   0  stopped, and finished what ran
   1  failed while running
   2  wrong flags
-  3  a configuration file that cannot be used
+  3  a configuration file that cannot be used, or that has warnings (check --strict)
   4  an address could not be listened on
   5  stopped, and cut short what ran: --drain-timeout passed, or a second signal came
 
@@ -272,7 +279,7 @@ fn span(text: &str) -> Result<Span, Invalid> {
     value::duration(text).map(Span)
 }
 
-fn within<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, Invalid> + Clone
+pub(super) fn within<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, Invalid> + Clone
 where
     T: FromStr + PartialOrd + fmt::Display + Clone,
 {

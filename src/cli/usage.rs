@@ -31,6 +31,9 @@ pub(super) fn line(error: &clap::Error) -> String {
             None => format!("{flag}: expected at most once"),
         },
         ErrorKind::InvalidUtf8 => "a flag or value is not UTF-8: expected plain text".to_owned(),
+        ErrorKind::MissingRequiredArgument => {
+            format!("{arg} is missing; rondel --help shows what there is")
+        }
         // What else clap knows (missing and counted arguments) cannot come up with our flags.
         _ => error
             .to_string()

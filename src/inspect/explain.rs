@@ -21,7 +21,7 @@ use crate::http::inquiry::Inquiry;
 use crate::proxy::{Choice, Splits, choose};
 use crate::route::{Mismatch, Routes};
 
-pub use self::ask::{Unclear, head};
+pub use self::ask::{Unclear, head, listener_for};
 
 /// The request id that is shown, where the running proxy makes a new one.
 const ID: &[u8] = b"00000000000000000000000000000000";

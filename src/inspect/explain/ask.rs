@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::Unknown;
+use crate::config::{Config, Listener};
+
 /// What was typed is no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclear {
@@ -64,9 +67,63 @@ pub fn head(method: &str, url: &str, fields: &[String]) -> Result<Vec<u8>, Uncle
     Ok(head.into_bytes())
 }
 
+/// The place of the listener of this name or address; without one, of the listener at the port of `url`, else of the first.
+///
+/// # Errors
+/// A name that no listener has.
+pub fn listener_for(config: &Config, name: Option<&str>, url: &str) -> Result<usize, Unknown> {
+    let mut listeners = config.listeners.iter();
+    let Some(name) = name else {
+        let found =
+            port(url).and_then(|port| listeners.position(|listener| listener.addr.port() == port));
+        return Ok(found.unwrap_or(0));
+    };
+    let is_it = |listener: &Listener| listener.name == name || listener.addr.to_string() == name;
+    listeners.position(is_it).ok_or_else(|| Unknown {
+        kind: "listener",
+        name: name.to_owned(),
+        known: config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone())
+            .collect(),
+    })
+}
+
+/// The port that a URL names.
+fn port(url: &str) -> Option<u16> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next()?;
+    host.rsplit_once(':')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::tests::plain;
+
+    #[test]
+    fn a_listener_is_found_by_its_name_or_by_the_port_that_is_asked_for() {
+        let mut config = plain();
+        for (name, addr) in [("other", "127.0.0.1:81"), ("third", "[::1]:82")] {
+            let listener = Listener::at(addr.parse().unwrap());
+            config.listeners.push(Listener {
+                name: name.to_owned(),
+                ..listener
+            });
+        }
+        let found = |name, url| listener_for(&config, name, url);
+        assert_eq!(found(None, "http://a.b:82/x:81"), Ok(2));
+        assert_eq!(found(None, "a.b:81"), Ok(1));
+        assert_eq!(found(None, "a.b/x:81"), Ok(0));
+        assert_eq!(found(Some("other"), "a.b:82"), Ok(1));
+        assert_eq!(found(Some("[::1]:82"), "a.b"), Ok(2));
+        let error = found(Some("x"), "a.b").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"x\": no such listener; expected one of 127.0.0.1:8080, other, third"
+        );
+    }
 
     fn check(method: &str, url: &str, fields: &[&str], expected: &str) {
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
