@@ -56,7 +56,7 @@ impl Typed {
         let typed = Self::from_arg_matches(&matches)?;
         let is_beside = |arg: &&Arg| {
             let id = arg.get_id().as_str();
-            !["file", "print_config", "help", "version"].contains(&id)
+            !["file", "print_config", "check", "help", "version"].contains(&id)
                 && matches.value_source(id) == Some(ValueSource::CommandLine)
         };
         let beside = typed.file.as_ref().and_then(|_| {
