@@ -221,18 +221,33 @@ impl<N: Net> Proxy<N> {
 
     /// Stops accepting, lets go of idle clients, and finishes the rest within the configured time.
     pub fn drain(&mut self, now: Now) {
-        if self.drain_deadline.is_some() {
+        let deadline = now.instant + self.shared.config.timeouts.drain;
+        if let Some(present) = &mut self.drain_deadline {
+            *present = deadline.min(*present);
             return;
         }
         self.shared.now = now;
         self.accept(usize::MAX);
+        self.finish_before(deadline);
+    }
+
+    /// As [`drain`](Self::drain), within the time for that, where another process accepts from the same sockets: who has
+    /// knocked is left to that one.
+    pub fn hand_over(&mut self, now: Now) {
+        if self.drain_deadline.is_none() {
+            self.shared.now = now;
+            self.finish_before(now.instant + self.shared.config.timeouts.hand_over);
+        }
+    }
+
+    fn finish_before(&mut self, deadline: Instant) {
         for listener in self.accepting.open.drain(..) {
             self.shared.net.close_listener(listener);
         }
         self.accepting.readable.fill(false);
         self.shared.draining = true;
         self.shared.idle.clear();
-        self.drain_deadline = Some(now.instant + self.shared.config.timeouts.drain);
+        self.drain_deadline = Some(deadline);
         for (key, session) in &mut self.sessions {
             session.drain(&self.shared);
             self.timers.hasten(key, session.due());
