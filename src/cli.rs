@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use crate::admin;
 use crate::config::file::{self, Unusable};
 use crate::config::value::{Invalid, Server};
 use crate::config::{Backend, Config, Forwarding, Limits, POOL_OF_FLAGS, Pool, Timeouts};
@@ -50,6 +51,13 @@ pub enum Command {
     },
     /// List the warnings that there are.
     Lints,
+    /// Give a command to the running program.
+    Tell {
+        /// Its control socket.
+        control: PathBuf,
+        /// The command.
+        command: admin::Command,
+    },
     /// Print this text and end well: `--help`, `--version`, `--print-config`, `config-reference`.
     Print(String),
 }
@@ -110,6 +118,7 @@ pub struct Settings {
     forwarding: Forwarding,
     /// What the flags say of the pool; it has no backends yet.
     pool: Pool,
+    control: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -119,6 +128,7 @@ impl Default for Settings {
             limits: Limits::default(),
             forwarding: Forwarding::default(),
             pool: Pool::new(POOL_OF_FLAGS, Vec::new()),
+            control: None,
         }
     }
 }
@@ -135,6 +145,7 @@ impl Settings {
         Config {
             limits: self.limits,
             forwarding: self.forwarding,
+            control: self.control,
             ..Config::simple(&listen, pool)
         }
     }
@@ -218,6 +229,10 @@ pub fn parse<A: Into<OsString> + Clone>(
         Some(Verb::Explain(asked)) => Ok(asked.command()?),
         Some(Verb::Plan(asked)) => Ok(asked.command()?),
         Some(Verb::Diff(asked)) => Ok(asked.command()),
+        Some(Verb::Reload { control, file }) => Ok(Command::Tell {
+            control: control_socket(control, file)?,
+            command: admin::Command::Reload,
+        }),
         Some(Verb::ConfigReference) => Ok(Command::Print(file::reference())),
         None if typed.check => Ok(Command::Ask {
             origin: match typed.file {
@@ -246,6 +261,21 @@ impl Origin {
         let backends = backends(servers, |server| Ok(server.addr().into_iter().collect()))?;
         Ok(Self::Flags(Box::new(settings.with(listen, backends))))
     }
+}
+
+/// Where the running program takes commands: as typed, or as its file says.
+fn control_socket(typed: Option<PathBuf>, file: Option<PathBuf>) -> Result<PathBuf, Refusal> {
+    if let Some(control) = typed {
+        return Ok(control);
+    }
+    let Some(path) = file else {
+        let missing = "reload: expected -f FILE or --control PATH, which say where the running rondel takes commands";
+        return Err(UsageError(missing.to_owned()).into());
+    };
+    file::load(&path)?.config.control.ok_or_else(|| {
+        let missing = "no control socket is configured there; send SIGHUP to the running rondel";
+        UsageError::value("-f", &path.to_string_lossy(), missing).into()
+    })
 }
 
 fn of_file(path: PathBuf, is_printed: bool) -> Result<Command, Refusal> {

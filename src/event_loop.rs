@@ -1,43 +1,76 @@
 //! The one loop: poll, hand events on as hints, tick. It alone reads the clocks and hears signals.
 //!
-//! [`kernel`] is the network of production: mio behind the traits of `net/stream.rs`. `diag` asks what mio cannot tell.
+//! [`kernel`] is the network of production: mio behind the traits of `net/stream.rs`; `diag` asks what mio cannot tell, `pipes`
+//! moves bytes past us, `room` says how many clients there may be. `running` is what goes on in the loop. While it does,
+//! [`reload`] brings another configuration and `listeners` those addresses that come and go with it, `control` takes commands,
+//! [`upgrade`] lets a new program take over, which finds in [`inherit`] what it was given, and `systemd` tells the service manager.
 
+mod control;
 mod diag;
+pub mod inherit;
 pub mod kernel;
+mod listeners;
 mod pipes;
+pub mod reload;
+mod room;
+mod running;
+mod systemd;
+pub mod upgrade;
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use log::{info, warn};
+use log::info;
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
-use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::config::{Config, Listener};
-use crate::inspect::budget::{pipes_max, sessions_fitting};
+use crate::config::Config;
 use crate::net::buffer::held_bytes_max;
 use crate::net::stream::Readiness;
-use crate::proxy::{Bound, Now, Proxy, Setup};
+use crate::proxy::{Now, Proxy, Setup};
 
+use self::control::{CONNECTIONS_MAX, Control};
+use self::inherit::Inherited;
 use self::kernel::Kernel;
+use self::listeners::{Listeners, NotBound};
+use self::reload::{Load, Reload};
+use self::room::Room;
+use self::running::{Running, Stage};
+use self::systemd::Manager;
+use self::upgrade::Upgrade;
 
 /// Events taken from the kernel at once at most; the rest comes with the next poll. Of thousands of busy sockets those that
 /// are looked at together are then still in the cache when they have their turns.
 const EVENTS_PER_POLL_MAX: usize = 128;
-/// The token of the signals; sockets have their descriptor.
+// Clients, upstreams and listeners have their descriptors for tokens; these are for all else.
+/// The token of the signals.
 const SIGNALS: Token = Token(usize::MAX);
+/// The token of another thread that has read a configuration.
+const WAKER: Token = Token(usize::MAX - 1);
+/// The token of a new program that is starting.
+const NEW_PROGRAM: Token = Token(usize::MAX - 2);
+/// The tokens of the control socket: first those of its connections, then its own.
+const CONTROL_FIRST: Token = Token(usize::MAX - 3 - CONNECTIONS_MAX);
 
 /// Everything that is needed to run, made ready: listeners bound, signals caught.
 pub struct EventLoop {
-    config: Config,
+    /// As it was configured, and as there is room for.
+    config: Arc<Config>,
+    fitting: Config,
+    room: Room,
+    load: Option<Load>,
     poll: Poll,
     signals: Signals,
     kernel: Kernel,
-    listen_addrs: Vec<SocketAddr>,
+    listeners: Listeners,
+    inherited: Inherited,
+    upgrade: Upgrade,
+    control: Option<Control>,
 }
 
 /// How a run ended.
@@ -59,6 +92,13 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// Commands cannot be taken at the configured place.
+    Control {
+        /// The place.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system refuses something else.
     Os {
         /// What was tried.
@@ -72,6 +112,9 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind { addr, error } => write!(f, "cannot listen on {addr}: {error}"),
+            Self::Control { path, error } => {
+                write!(f, "cannot take commands at {}: {error}", path.display())
+            }
             Self::Os { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -80,45 +123,66 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl EventLoop {
-    /// Raises the descriptor limit, makes the session limit fit, and binds the listeners.
+    /// Raises the descriptor limit, makes the session limit fit, and binds the listeners, those that were inherited excepted:
+    /// they are taken from there.
     ///
     /// # Errors
-    /// An address cannot be bound, or the system refuses something that every program needs.
-    pub fn new(mut config: Config) -> Result<Self, StartError> {
+    /// An address cannot be bound, or the system refuses something that every program needs. What was inherited and not
+    /// taken is still there.
+    pub fn new(config: Config, inherited: &mut Inherited) -> Result<Self, StartError> {
         let os = |what| move |error| StartError::Os { what, error };
-        let descriptors = raise_descriptors();
-        let pipes = pipes_max(descriptors);
-        fit_sessions(&mut config, descriptors, pipes);
+        let room = Room::make();
+        let mut fitting = config.clone();
+        room.fit(&mut fitting);
         let poll = Poll::new().map_err(os("create the poll"))?;
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])
-            .map_err(os("catch signals"))?;
+        let mut signals =
+            Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD])
+                .map_err(os("catch signals"))?;
         let registry = poll.registry().try_clone().map_err(os("clone the poll"))?;
         registry
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(os("watch signals"))?;
-        let mut kernel = Kernel::new(registry, pipes);
-        let mut listen_addrs = Vec::new();
-        for &Listener { addr, .. } in &config.listeners {
-            let only_v6 = is_split(addr, &config.listeners);
-            listen_addrs.push(
-                kernel
-                    .listen(addr, only_v6)
-                    .map_err(|error| StartError::Bind { addr, error })?,
-            );
-        }
+        let mut kernel = Kernel::new(registry, room.pipes);
+        let listeners = Listeners::default()
+            .change(&config.listeners, &mut inherited.sockets, &mut kernel)
+            .map_err(|NotBound { addr, error }| StartError::Bind { addr, error })?;
+        let control =
+            match &config.control {
+                None => None,
+                Some(path) => Some(Control::make(path, inherited.takes_over()).map_err(
+                    |error| StartError::Control {
+                        path: path.clone(),
+                        error,
+                    },
+                )?),
+            };
         Ok(Self {
-            config,
+            config: Arc::new(config),
+            fitting,
+            room,
+            load: None,
             poll,
             signals,
             kernel,
-            listen_addrs,
+            listeners,
+            inherited: std::mem::take(inherited),
+            upgrade: Upgrade::new(),
+            control,
         })
+    }
+
+    /// Where a configuration comes from when one is asked for. Without it there is nothing to reload.
+    #[must_use]
+    pub fn reloading_by(mut self, load: Load) -> Self {
+        self.load = Some(load);
+        self
     }
 
     /// The addresses as bound, in the order configured.
     #[must_use]
-    pub fn listen_addrs(&self) -> &[SocketAddr] {
-        &self.listen_addrs
+    pub fn listen_addrs(&self) -> Vec<SocketAddr> {
+        let bound = self.listeners.bound();
+        bound.iter().map(|bound| bound.addr).collect()
     }
 
     /// Runs until told to stop.
@@ -126,20 +190,37 @@ impl EventLoop {
     /// # Errors
     /// The poll itself fails.
     pub fn run(self) -> io::Result<Ending> {
+        log_start(&self.fitting, &self.listen_addrs());
+        let sessions = self.fitting.limits.sessions_max;
         let Self {
-            config,
             mut poll,
             mut signals,
-            kernel,
-            listen_addrs,
+            mut inherited,
+            ..
         } = self;
-        log_start(&config, &listen_addrs);
-        let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         let mut now = read_clocks();
-        let setup = Setup::new(config.clone());
-        let mut proxy = Proxy::new(kernel, setup, &Bound::in_order(&listen_addrs), now);
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let bound = self.listeners.bound();
+        let mut running = Running {
+            proxy: Proxy::new(self.kernel, Setup::new(self.fitting), &bound, now),
+            listeners: self.listeners,
+            reload: Reload::new(self.load, self.config, self.room, waker),
+            upgrade: self.upgrade,
+            control: self.control,
+            manager: Manager::new(now.instant),
+            registry: poll.registry().try_clone()?,
+            stage: Stage::Serving,
+        };
+        inherited.close_rest();
+        running.begin(&mut inherited);
+        info!(
+            "at most {sessions} clients at a time and {} MiB of buffers; rondel {} is ready",
+            held_bytes_max(sessions) >> 20,
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         loop {
-            match poll.poll(&mut events, proxy.wait(now.instant)) {
+            match poll.poll(&mut events, running.wait(now.instant)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => now = read_clocks(),
             }
@@ -147,29 +228,21 @@ impl EventLoop {
             for event in &events {
                 if event.token() == SIGNALS {
                     signalled = true;
-                } else if let Some(owner) = proxy.net().owner(event.token()) {
-                    proxy.notify(owner, readiness(event));
+                } else {
+                    running.notify(event);
                 }
             }
             if signalled {
-                signals
-                    .pending()
-                    .for_each(|signal| obey(signal, &mut proxy, &config, now));
+                for signal in signals.pending() {
+                    running.obey(signal, now);
+                }
             }
-            proxy.tick(now);
-            if proxy.is_finished() {
-                return Ok(log_end(&proxy));
+            running.tick(now);
+            if let Some(ending) = running.ending() {
+                return Ok(ending);
             }
         }
     }
-}
-
-/// Whether IPv4 at this IPv6 address is for another listener.
-fn is_split(addr: SocketAddr, listeners: &[Listener]) -> bool {
-    addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        && listeners
-            .iter()
-            .any(|other| other.addr.is_ipv4() && other.addr.port() == addr.port())
 }
 
 /// The only reading of the clocks, once per tick.
@@ -196,76 +269,11 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// The first signal to stop drains, the second ends at once.
-fn obey(signal: i32, proxy: &mut Proxy<Kernel>, config: &Config, now: Now) {
-    match signal {
-        SIGTERM | SIGINT if !proxy.is_draining() => {
-            proxy.drain(now);
-            let sessions = proxy.counts().sessions;
-            info!(
-                "stopping: {sessions} clients connected, at most {:?} left; signal again to end at once",
-                config.timeouts.drain
-            );
-        }
-        SIGTERM | SIGINT | SIGQUIT => {
-            proxy.drain(now);
-            proxy.cut_short();
-        }
-        _ => info!("signal {signal} ignored: there is nothing to reload or reopen"),
-    }
-}
-
 fn log_start(config: &Config, listen_addrs: &[SocketAddr]) {
     for addr in listen_addrs {
         info!("listening on {addr}");
     }
     for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
         info!("backend {} at {:?}", backend.name, backend.addrs);
-    }
-    let sessions = config.limits.sessions_max;
-    info!(
-        "at most {sessions} clients at a time and {} MiB of buffers; rondel {} is ready",
-        held_bytes_max(sessions) >> 20,
-        env!("CARGO_PKG_VERSION")
-    );
-}
-
-fn log_end(proxy: &Proxy<Kernel>) -> Ending {
-    match proxy.counts().cut_short {
-        0 => {
-            info!("stopped: everything was finished");
-            Ending::Drained
-        }
-        count => {
-            // At info: a client can bring it about.
-            info!("stopped: {count} clients were cut short");
-            Ending::CutShort
-        }
-    }
-}
-
-/// Raises the descriptor limit as far as it may go, and says how far.
-fn raise_descriptors() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            warn!("the descriptor limit cannot be raised: {error}");
-            limit = getrlimit(Resource::Nofile);
-        }
-    }
-    let limit = limit.current.and_then(|count| usize::try_from(count).ok());
-    limit.unwrap_or(usize::MAX)
-}
-
-/// Lowers the session limit to what so many descriptors allow beside so many pipes: a client and an upstream each.
-fn fit_sessions(config: &mut Config, descriptors: usize, pipes: usize) {
-    let fitting = sessions_fitting(descriptors, config.listeners.len(), pipes);
-    if fitting < config.limits.sessions_max {
-        info!(
-            "{descriptors} descriptors allow {fitting} clients at a time, not {}",
-            config.limits.sessions_max
-        );
-        config.limits.sessions_max = fitting;
     }
 }

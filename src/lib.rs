@@ -38,6 +38,16 @@
 //!   pools.rs        lints of pools
 //! inspect/diff/
 //!   routes.rs       the same of routes
+//!   room.rs         how many descriptors there may be, and clients with them
+//!   running.rs      what goes on in the loop: the proxy, and what changes it while it serves
+//!   reload.rs       another configuration, read beside the loop
+//!   listeners.rs    which listener is which, across a reload and an upgrade
+//!   control.rs      the control socket
+//!   upgrade.rs      a new program that takes over
+//!   inherit.rs      what a program was given by the one before it, or by the service manager
+//!   systemd.rs      what the service manager is told
+//! admin/            what is asked of the running program, as text
+//!   client.rs       the one who asks
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
 //!   session.rs      one client connection: its phases, its deadline, its turn
 //!   request.rs      waiting for a request, until its head is complete
@@ -150,6 +160,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod balance;
 pub mod cli;
 pub mod config;

@@ -5,13 +5,18 @@
 use std::env;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use rondel::admin;
 use rondel::cli::{self, Command, Origin, Question, Refusal, Settings};
-use rondel::config::Backend;
-use rondel::config::file::Unusable;
+use rondel::config::file::{self, Unusable};
+use rondel::config::{Backend, Config};
+use rondel::event_loop::inherit::Inherited;
+use rondel::event_loop::reload::Loaded;
 use rondel::event_loop::{Ending, EventLoop, StartError};
-use rondel::inspect::Lint;
+use rondel::inspect::{Lint, diff};
 
 use answers::NoAnswer;
 
@@ -30,6 +35,7 @@ const CUT_SHORT: u8 = 5;
 const DEMO_ADDR: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 
 fn main() -> ExitCode {
+    let mut inherited = Inherited::take();
     let started = match cli::parse(env::args_os()) {
         Ok(Command::Print(text)) => return print(&text),
         Ok(Command::Lints) => return print(&Lint::list()),
@@ -44,12 +50,7 @@ fn main() -> ExitCode {
             file,
         }) => {
             stderr::start(log_level);
-            let listener = if file.is_some() {
-                "listener"
-            } else {
-                "--listen"
-            };
-            EventLoop::new(*config).map_err(|error| not_started(&error, listener))
+            start(*config, file, &mut inherited)
         }
         Ok(Command::Demo {
             listen,
@@ -57,8 +58,9 @@ fn main() -> ExitCode {
             log_level,
         }) => {
             stderr::start(log_level);
-            start_demo(listen, &settings)
+            start_demo(listen, &settings, &mut inherited)
         }
+        Ok(Command::Tell { control, command }) => return tell(&control, command),
         Err(Refusal::Usage(error)) => return complain(&error.to_string(), WRONG_USAGE),
         Err(Refusal::File(error)) => return complain_of_file(&error),
     };
@@ -93,6 +95,66 @@ fn run(event_loop: EventLoop) -> ExitCode {
     }
 }
 
+/// Gives a command to the running program and prints what it says.
+fn tell(control: &Path, command: admin::Command) -> ExitCode {
+    match admin::client::ask(control, command) {
+        Ok(reply) => {
+            let text: String = reply.lines.iter().flat_map(|line| [line, "\n"]).collect();
+            if reply.done {
+                return print(&text);
+            }
+            let _ = io::stderr().write_all(text.as_bytes());
+            ExitCode::from(WRONG_FILE)
+        }
+        Err(error) => complain(
+            &format!("no rondel answers at {}: {error}", control.display()),
+            FAILED,
+        ),
+    }
+}
+
+/// An event loop that reads its file again when it is asked to.
+fn start(
+    config: Config,
+    file: Option<PathBuf>,
+    inherited: &mut Inherited,
+) -> Result<EventLoop, ExitCode> {
+    let listener = if file.is_some() {
+        "listener"
+    } else {
+        "--listen"
+    };
+    let event_loop =
+        EventLoop::new(config, inherited).map_err(|error| not_started(&error, listener))?;
+    // Standard input cannot be read again.
+    Ok(match file.filter(|path| path.as_os_str() != "-") {
+        Some(path) => event_loop.reloading_by(Arc::new(move |running| reload(&path, running))),
+        None => event_loop,
+    })
+}
+
+/// Reads the file again, and tells what changes from what is running.
+fn reload(path: &Path, running: &Config) -> Result<Loaded, Vec<String>> {
+    let read = file::load(path).and_then(|mut read| {
+        read.resolve()?;
+        Ok(read)
+    });
+    match read {
+        Ok(read) => Ok(Loaded {
+            report: diff(running, &read.config)
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            config: read.config,
+        }),
+        Err(Unusable::Problems(problems)) => {
+            Err(problems.iter().map(ToString::to_string).collect())
+        }
+        Err(error) => Err(vec![error.to_string()]),
+    }
+}
+
 /// Says why there is no event loop; `listener` is how one was asked to listen.
 fn not_started(error: &StartError, listener: &str) -> ExitCode {
     match error {
@@ -100,6 +162,7 @@ fn not_started(error: &StartError, listener: &str) -> ExitCode {
             let line = format!("{listener} {addr}: {error}; {}", bind_advice(error));
             complain(&line, NOT_BOUND)
         }
+        StartError::Control { .. } => complain(&error.to_string(), NOT_BOUND),
         StartError::Os { .. } => complain(&error.to_string(), FAILED),
     }
 }
@@ -120,7 +183,11 @@ fn bind_advice(error: &io::Error) -> &'static str {
 }
 
 /// Backends of our own, and a proxy in front of them. What to try is printed once its address is known.
-fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLoop, ExitCode> {
+fn start_demo(
+    listen: Option<SocketAddr>,
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<EventLoop, ExitCode> {
     let backends = demo::Backends::start().map_err(|error| {
         complain(
             &format!("the demo's backends cannot start: {error}"),
@@ -134,12 +201,11 @@ fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLo
             .with(vec![addr], backends.list().map(named).collect())
     };
     let wanted = listen.unwrap_or(DEMO_ADDR.into());
-    let (event_loop, note) = match EventLoop::new(config(wanted)) {
+    let (event_loop, note) = match EventLoop::new(config(wanted), inherited) {
         Err(StartError::Bind { error, .. })
             if listen.is_none() && error.kind() == io::ErrorKind::AddrInUse =>
         {
-            let free = EventLoop::new(config(SocketAddr::from((DEMO_ADDR.0, 0))))
-                .map_err(|error| not_started(&error, "--listen"))?;
+            let free = start(config(SocketAddr::from((DEMO_ADDR.0, 0))), None, inherited)?;
             (
                 free,
                 format!("{wanted} is taken, so this is a free port.\n"),
@@ -150,7 +216,7 @@ fn start_demo(listen: Option<SocketAddr>, settings: &Settings) -> Result<EventLo
             (started, String::new())
         }
     };
-    if let Some(&addr) = event_loop.listen_addrs().first() {
+    if let Some(addr) = event_loop.listen_addrs().first().copied() {
         // Whoever closed standard output does not want to read it; the proxy runs all the same.
         let _ = print(&format!("{note}{}", demo::guide(addr)));
     }

@@ -33,19 +33,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "event_loop",
         &["config", "net", "proxy", "route", "admin", "inspect"],
     ),
-    ("cli", &["config"]),
+    ("cli", &["config", "admin"]),
 ];
 
 /// Each package that we depend on, as it is written in code, and the places (a room, or a file in one) that may use it.
 /// `"main"` stands for every room that the import table does not list.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
+    ("command_fds", &["event_loop/upgrade.rs"]),
     ("fastrand", &["balance", "proxy", "event_loop"]),
     ("hmac", &["balance/sticky.rs"]),
     ("httparse", &["http/head.rs", "http/field.rs"]),
     ("httpdate", &["http/reply.rs"]),
     ("humantime", &["cli", "config/value.rs"]),
     ("ipnet", &["config", "cli"]),
+    ("listenfd", &["event_loop/inherit.rs"]),
     (
         "log",
         &[
@@ -61,6 +63,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("mio", &["event_loop"]),
     ("rustix", &["event_loop", "main"]),
     ("serde_json", &["inspect"]),
+    ("sd_notify", &["event_loop/systemd.rs"]),
     ("sha2", &["balance/sticky.rs"]),
     ("signal_hook", &["event_loop"]),
     ("signal_hook_mio", &["event_loop"]),

@@ -66,7 +66,6 @@ impl Typed {
         Ok((typed, beside))
     }
 }
-
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// Say what is wrong or hardly meant in a configuration, and what it needs
@@ -87,12 +86,22 @@ pub(super) enum Verb {
         #[command(flatten)]
         tuning: Tuning,
     },
+    /// Make the running rondel read its file again, and print what has changed
+    Reload {
+        /// The file of the running rondel, which says where it takes commands
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where the running rondel takes commands
+        #[arg(long, value_name = "PATH", conflicts_with = "file")]
+        control: Option<PathBuf>,
+    },
 }
 
 const AFTER_HELP: &str = "\
 TIME is a number with its unit: 500ms, 3s, 1m 30s, 1h; from 1ms to 365days.
 
 SIGTERM or SIGINT (Ctrl-C) stops accepting and finishes what runs; a second one ends at once.
+SIGHUP reads the file again. SIGUSR2 starts the program anew and lets that one take over.
 
 Exit codes:
   0  stopped, and finished what ran
@@ -117,6 +126,15 @@ pub(super) struct Tuning {
     /// Log this and what is more urgent: error, warn, info, debug or trace (debug builds only)
     #[arg(long, value_name = "LEVEL", value_parser = log_level, default_value = "info", help_heading = "Log (to standard error)")]
     pub(super) log_level: LevelFilter,
+    /// Take commands (rondel reload) at this socket; only its owner may give them
+    /// [default: none are taken]
+    #[arg(
+        long,
+        value_name = "PATH",
+        help_heading = "Commands",
+        verbatim_doc_comment
+    )]
+    control: Option<PathBuf>,
 }
 
 impl Tuning {
@@ -126,6 +144,7 @@ impl Tuning {
             pool: self.limits.pool(),
             limits: self.limits.limits(),
             forwarding: self.forwarding.into(),
+            control: self.control,
         }
     }
 }

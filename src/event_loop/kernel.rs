@@ -5,9 +5,10 @@
 //! table. Dropping a socket closes it, which takes it out of the poll; its place in the table is stale until the
 //! descriptor is used again, which no event can see, for no socket is dropped between two events of a batch.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -16,13 +17,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::buffer::OWN_MEMORY_BYTES;
 use crate::net::stream::{Net, Owner, Stream};
+use crate::proxy::Bound;
 
 use super::diag;
 use super::pipes::{Pipe, Pipes, is_about_splicing};
 
 /// Connections that the kernel holds for us per listener until we accept them.
 const BACKLOG: i32 = 4096;
-
 /// Bytes that the kernel takes for a client beyond what is on its way to it, so that thousands of clients that take nothing
 /// do not fill the memory that the kernel has for TCP, which is everybody's. A slow client then shows its progress in steps
 /// of half as much; where that is later than a body timer, [`diag`] tells of smaller steps.
@@ -35,8 +36,10 @@ const TAKES_BYTES_MIN: u32 = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Kernel {
     registry: Registry,
-    /// By number, which is never used again; those that are closed are none.
-    listeners: Vec<Option<TcpListener>>,
+    /// Those that are open, by number.
+    listeners: BTreeMap<usize, TcpListener>,
+    /// The number of the next one.
+    listener_next: usize,
     /// By descriptor.
     owners: Vec<Option<Owner>>,
     pipes: Pipes,
@@ -58,40 +61,58 @@ impl Kernel {
     pub fn new(registry: Registry, pipes_max: usize) -> Self {
         Self {
             registry,
-            listeners: Vec::new(),
+            listeners: BTreeMap::new(),
+            listener_next: 0,
             owners: Vec::with_capacity(OWN_MEMORY_BYTES / size_of::<Option<Owner>>()),
             pipes: Pipes::new(pipes_max),
         }
     }
 
-    /// Listens on an address and says which it is (port 0 lets the kernel choose). An unspecified IPv6 address takes IPv4
-    /// too, unless `only_v6`.
+    /// Listens on an address (port 0 lets the kernel choose). An unspecified IPv6 address takes IPv4 too, unless `only_v6`.
     ///
     /// # Errors
     /// The address is in use, not ours, or not permitted.
-    pub fn listen(&mut self, addr: SocketAddr, only_v6: bool) -> io::Result<SocketAddr> {
-        let socket = Socket::new(
-            Domain::for_address(addr),
-            Type::STREAM.nonblocking(),
-            Some(Protocol::TCP),
-        )?;
+    pub fn listen(&mut self, addr: SocketAddr, only_v6: bool) -> io::Result<Bound> {
+        let domain = Domain::for_address(addr);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
             socket.set_only_v6(only_v6)?;
         }
-        // Inherited by every connection that is accepted.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        let bound = listener.local_addr()?;
-        let token = Token(descriptor(&listener));
+        self.adopt(socket.into())
+    }
+
+    /// Listens on a socket that is bound to its address, and may listen already. Its number is never used again.
+    ///
+    /// # Errors
+    /// Another socket listens there, or the system refuses something else.
+    pub fn adopt(&mut self, socket: std::net::TcpListener) -> io::Result<Bound> {
+        let options = SockRef::from(&socket);
+        options.set_nonblocking(true)?;
+        // Inherited by every connection that is accepted.
+        options.set_tcp_nodelay(true)?;
+        options.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+        options.listen(BACKLOG)?;
+        let addr = socket.local_addr()?;
+        let mut socket = TcpListener::from_std(socket);
+        let token = Token(descriptor(&socket));
         self.registry
-            .register(&mut listener, token, Interest::READABLE)?;
-        self.own(token.0, Owner::Listener(self.listeners.len()));
-        self.listeners.push(Some(listener));
-        Ok(bound)
+            .register(&mut socket, token, Interest::READABLE)?;
+        let listener = self.listener_next;
+        self.listener_next += 1;
+        self.own(token.0, Owner::Listener(listener));
+        self.listeners.insert(listener, socket);
+        Ok(Bound { listener, addr })
+    }
+
+    /// Another descriptor of a listener that is open, for another process.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn duplicate(&self, listener: usize) -> io::Result<OwnedFd> {
+        let socket = self.listeners.get(&listener).ok_or(ErrorKind::NotFound)?;
+        socket.as_fd().try_clone_to_owned()
     }
 
     /// Whose event it is.
@@ -123,7 +144,7 @@ impl Net for Kernel {
     type Stream = TcpSocket;
 
     fn accept(&mut self, listener: usize) -> io::Result<(TcpSocket, SocketAddr)> {
-        let Some(Some(listener)) = self.listeners.get(listener) else {
+        let Some(listener) = self.listeners.get(&listener) else {
             return Err(ErrorKind::WouldBlock.into());
         };
         let (stream, addr) = listener.accept()?;
@@ -168,9 +189,12 @@ impl Net for Kernel {
     }
 
     fn close_listener(&mut self, listener: usize) {
-        if let Some(listener) = self.listeners.get_mut(listener) {
-            *listener = None;
-        }
+        let Some(mut socket) = self.listeners.remove(&listener) else {
+            return;
+        };
+        self.owners[descriptor(&socket)] = None;
+        // Closing does not take it out of the poll where another process has it too.
+        let _ = self.registry.deregister(&mut socket);
     }
 }
 

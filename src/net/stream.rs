@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 /// system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The listener of that index, in the order of the configuration.
+    /// The listener of that number, which no other listener ever has.
     Listener(usize),
     /// The client of the session with that key.
     Client(usize),

@@ -165,7 +165,8 @@ impl Real {
         let mut real = Self::new()?;
         let addr = real
             .kernel
-            .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?;
+            .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?
+            .addr;
         real.addr = Some(addr);
         real.peer = Some(TcpStream::connect(addr)?);
         before.iter().for_each(|&step| real.peer(step, 0));

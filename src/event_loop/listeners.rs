@@ -1,0 +1,275 @@
+//! Which listener is which: those that stay across a reload, and those that another process has opened for us.
+//!
+//! A listener is known by the address that is configured for it. Where that has port 0, several may have the same; then they
+//! are told apart by their names, and after that by their order.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use log::info;
+
+use crate::config::Listener;
+use crate::net::stream::Net as _;
+use crate::proxy::Bound;
+
+use super::inherit::{self, Socket as Inherited};
+use super::kernel::Kernel;
+
+/// The listeners that are open, in the order of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Vec<Open>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Open {
+    name: String,
+    /// As configured.
+    addr: SocketAddr,
+    bound: Bound,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub(super) struct NotBound {
+    pub(super) addr: SocketAddr,
+    pub(super) error: io::Error,
+}
+
+impl Listeners {
+    /// The listeners of another configuration: those that stay, those that were inherited, and new ones. They take what is
+    /// theirs out of `inherited`. Those of ours that do not stay are still open.
+    ///
+    /// # Errors
+    /// An address cannot be listened on. What was opened for the others is closed again, and all is as before.
+    pub(super) fn change(
+        &self,
+        configured: &[Listener],
+        inherited: &mut Vec<Inherited>,
+        kernel: &mut Kernel,
+    ) -> Result<Self, NotBound> {
+        let stay = matches(
+            configured,
+            &self.0,
+            &[
+                |wanted, open| wanted.addr == open.addr && wanted.name == open.name,
+                |wanted, open| wanted.addr == open.addr,
+            ],
+        );
+        let mut handed_in = hand_in(configured, &stay, inherited);
+        let mut listeners = Self::default();
+        let mut opened = Vec::new();
+        for (i, wanted) in configured.iter().enumerate() {
+            let bound = match (stay[i], handed_in[i].take()) {
+                (Some(place), _) => Ok(self.0[place].bound),
+                (None, Some(socket)) => kernel.adopt(socket),
+                (None, None) => kernel.listen(wanted.addr, is_split(wanted.addr, configured)),
+            };
+            let bound = match bound {
+                Ok(bound) => bound,
+                Err(error) => {
+                    for listener in opened {
+                        kernel.close_listener(listener);
+                    }
+                    return Err(NotBound {
+                        addr: wanted.addr,
+                        error,
+                    });
+                }
+            };
+            if stay[i].is_none() {
+                opened.push(bound.listener);
+            }
+            listeners.0.push(Open {
+                name: wanted.name.clone(),
+                addr: wanted.addr,
+                bound,
+            });
+        }
+        Ok(listeners)
+    }
+
+    /// Says in the log what is different from the present ones.
+    pub(super) fn log_changes(&self, present: &Self) {
+        let has = |list: &Self, one: &Open| {
+            let mut listeners = list.0.iter().map(|open| open.bound.listener);
+            listeners.any(|listener| listener == one.bound.listener)
+        };
+        for open in self.0.iter().filter(|open| !has(present, open)) {
+            info!("listening on {}", open.bound.addr);
+        }
+        for open in present.0.iter().filter(|open| !has(self, open)) {
+            info!("no longer listening on {}", open.bound.addr);
+        }
+    }
+
+    /// Where each of them is.
+    pub(super) fn bound(&self) -> Vec<Bound> {
+        self.0.iter().map(|open| open.bound).collect()
+    }
+
+    /// Their names, and the kernel's numbers for them.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0
+            .iter()
+            .map(|open| (open.name.as_str(), open.bound.listener))
+    }
+}
+
+/// For each listener that does not stay, the inherited socket that is its own.
+fn hand_in(
+    configured: &[Listener],
+    stay: &[Option<usize>],
+    inherited: &mut Vec<Inherited>,
+) -> Vec<Option<TcpListener>> {
+    let new: Vec<usize> = (0..configured.len())
+        .filter(|&i| stay[i].is_none())
+        .collect();
+    let wanted: Vec<Listener> = new.iter().map(|&i| configured[i].clone()).collect();
+    let places = matches(
+        &wanted,
+        inherited,
+        &[
+            |wanted, socket| wanted.addr == socket.addr,
+            |wanted, socket| {
+                is_any_port(wanted, socket) && inherit::fd_name(&wanted.name) == socket.name
+            },
+            // [::] takes IPv4 too, where it is not forbidden to.
+            |wanted, socket| {
+                let is_all = [wanted.addr, socket.addr].map(|addr| addr.ip().is_unspecified());
+                is_all == [true; 2]
+                    && wanted.addr.is_ipv4()
+                    && wanted.addr.port() == socket.addr.port()
+            },
+            is_any_port,
+        ],
+    );
+    let mut sockets: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
+    let mut handed_in: Vec<Option<TcpListener>> = configured.iter().map(|_| None).collect();
+    for (i, place) in new.into_iter().zip(places) {
+        handed_in[i] = place
+            .and_then(|place| sockets[place].take())
+            .map(|socket| socket.listener);
+    }
+    inherited.extend(sockets.into_iter().flatten());
+    handed_in
+}
+
+/// Whether the listener may have any port, and this one is at its address.
+fn is_any_port(wanted: &Listener, socket: &Inherited) -> bool {
+    wanted.addr.port() == 0 && wanted.addr.ip() == socket.addr.ip()
+}
+
+/// Gives to each of `wanted` the place of one of `have`, each to one at most: first by the first rule, what is left by
+/// the next one.
+fn matches<T>(
+    wanted: &[Listener],
+    have: &[T],
+    rules: &[fn(&Listener, &T) -> bool],
+) -> Vec<Option<usize>> {
+    let mut places = vec![None; wanted.len()];
+    let mut taken = vec![false; have.len()];
+    for rule in rules {
+        for (wanted, place) in wanted.iter().zip(&mut places) {
+            if place.is_none() {
+                *place = (0..have.len()).find(|&i| !taken[i] && rule(wanted, &have[i]));
+                if let Some(i) = *place {
+                    taken[i] = true;
+                }
+            }
+        }
+    }
+    places
+}
+
+/// Whether IPv4 at this IPv6 address is for another listener.
+fn is_split(addr: SocketAddr, listeners: &[Listener]) -> bool {
+    addr.is_ipv6()
+        && addr.ip().is_unspecified()
+        && listeners
+            .iter()
+            .any(|other| other.addr.is_ipv4() && other.addr.port() == addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(name: &str, addr: &str) -> Listener {
+        Listener {
+            name: name.to_owned(),
+            ..Listener::at(addr.parse().unwrap())
+        }
+    }
+
+    fn open(listeners: &[(&str, &str)]) -> Vec<Open> {
+        let open = listeners.iter().enumerate().map(|(i, (name, addr))| Open {
+            name: (*name).to_owned(),
+            addr: addr.parse().unwrap(),
+            bound: Bound {
+                listener: i,
+                addr: addr.parse().unwrap(),
+            },
+        });
+        open.collect()
+    }
+
+    fn stay(wanted: &[(&str, &str)], have: &[(&str, &str)]) -> Vec<Option<usize>> {
+        let wanted: Vec<Listener> = wanted.iter().map(|(n, a)| listener(n, a)).collect();
+        matches(
+            &wanted,
+            &open(have),
+            &[
+                |wanted, open| wanted.addr == open.addr && wanted.name == open.name,
+                |wanted, open| wanted.addr == open.addr,
+            ],
+        )
+    }
+
+    #[test]
+    fn a_listener_is_known_by_its_address_whatever_its_name_and_place() {
+        let have = [("a", "127.0.0.1:1"), ("b", "127.0.0.1:2")];
+        let wanted = [("x", "127.0.0.1:2"), ("a", "127.0.0.1:3")];
+        assert_eq!(stay(&wanted, &have), [Some(1), None]);
+    }
+
+    #[test]
+    fn those_of_any_port_are_known_by_name_and_then_by_order() {
+        let have = [("a", "[::1]:0"), ("b", "[::1]:0"), ("c", "[::1]:0")];
+        let wanted = [("new", "[::1]:0"), ("a", "[::1]:0"), ("c", "[::1]:0")];
+        assert_eq!(stay(&wanted, &have), [Some(1), Some(0), Some(2)]);
+        assert_eq!(stay(&[("a", "127.0.0.1:0")], &have), [None]);
+    }
+
+    #[test]
+    fn an_inherited_socket_goes_to_the_listener_of_its_address_or_its_name() {
+        let socket = |name: &str, addr: &str| {
+            let listener = TcpListener::bind(addr).unwrap();
+            Inherited {
+                name: name.to_owned(),
+                addr: listener.local_addr().unwrap(),
+                listener,
+            }
+        };
+        let mut inherited = vec![
+            socket("x", "127.0.0.1:0"),
+            socket("web", "127.0.0.1:0"),
+            socket("127.0.0.1_0", "127.0.0.1:0"),
+            socket("other", "[::1]:0"),
+        ];
+        let addrs: Vec<SocketAddr> = inherited.iter().map(|socket| socket.addr).collect();
+        let configured = [
+            listener("any", "127.0.0.1:0"),
+            listener("web", "127.0.0.1:0"),
+            Listener::at(addrs[2]),
+            listener("none", "127.0.0.2:0"),
+        ];
+        let handed_in = hand_in(&configured, &[None; 4], &mut inherited);
+        let got: Vec<Option<SocketAddr>> = handed_in
+            .iter()
+            .map(|socket| socket.as_ref().map(|socket| socket.local_addr().unwrap()))
+            .collect();
+        assert_eq!(got, [Some(addrs[0]), Some(addrs[1]), Some(addrs[2]), None]);
+        let left: Vec<&str> = inherited.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(left, ["other"]);
+    }
+}
