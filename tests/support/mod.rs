@@ -9,6 +9,8 @@
     reason = "shared among test binaries; a test that cannot go on has failed"
 )]
 
+pub mod folder;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
