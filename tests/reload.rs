@@ -293,7 +293,7 @@ fn rondel_reload_says_what_it_came_to() {
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(
         error,
-        "rondel: nothing to reload: rondel was started without a file\n"
+        "nothing to reload: rondel was started without a file\n"
     );
     rondel.signal(rustix::process::Signal::TERM);
     assert_eq!(rondel.wait().code(), Some(0));
@@ -374,4 +374,41 @@ fn under_load_no_request_is_lost_to_reloads() {
     for client in clients {
         client.join().unwrap();
     }
+}
+
+#[test]
+fn the_binary_reads_its_file_again() {
+    let (folder, backends) = (Folder::new(), ["a", "b"].map(Backend::echo));
+    let (file, control) = (folder.file("rondel.toml"), folder.file("control"));
+    let says = |backend: &Backend, more: &str| {
+        let text = format!(
+            "control = \"{}\"\n{more}[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"p\"\nbackends = [\"{}\"]\n",
+            control.display(),
+            backend.addr
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let reload = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rondel"));
+        command.arg("reload").arg("-f").arg(&file);
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), error)
+    };
+    says(&backends[0], "");
+    let rondel = Rondel::start_with(&["-f".to_owned(), file.display().to_string()]);
+    let mut client = rondel.connect();
+    assert_eq!(client.ask(&get("/")).field("x-backend"), Some("a"));
+    says(&backends[1], "");
+    assert_eq!(reload(), (Some(0), String::new()));
+    rondel.wait_for_line("the configuration was reloaded");
+    assert_eq!(client.ask(&get("/")).field("x-backend"), Some("b"));
+    // What is wrong is told as when it is read for the first time.
+    says(&backends[0], "nonsense = 1\n");
+    let (code, error) = reload();
+    assert_eq!(code, Some(3));
+    assert!(error.contains("rondel.toml:2:1: "), "{error}");
+    rondel.signal(rustix::process::Signal::HUP);
+    rondel.wait_for_line("reload refused: ");
+    assert_eq!(client.ask(&get("/")).status(), 200);
 }

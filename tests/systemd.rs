@@ -153,3 +153,38 @@ fn a_manager_that_asks_for_a_reload_is_answered_even_if_there_is_none() {
     assert_eq!(ready[0], "READY=1");
     assert!(ready[1].contains("nothing to reload"), "{ready:?}");
 }
+
+#[test]
+fn the_manager_is_told_of_reloads_and_of_what_they_came_to() {
+    let (folder, backend) = (Folder::new(), Backend::echo("a"));
+    let manager = manager(&folder);
+    let file = folder.file("rondel.toml");
+    let says = |more: &str| {
+        let addr = backend.addr;
+        let text = format!(
+            "{more}[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"p\"\nbackends = [\"{addr}\"]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    says("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rondel"));
+    command.arg("-f").arg(&file);
+    let rondel = managed(command, folder.path());
+    assert_eq!(told(&manager), ["READY=1", "STATUS=serving"]);
+    for (more, status) in [
+        ("", "STATUS=serving"),
+        (
+            "nonsense = 1\n",
+            "STATUS=reload refused, serving as before: ",
+        ),
+        ("", "STATUS=serving"),
+    ] {
+        says(more);
+        rondel.signal(Signal::HUP);
+        assert_eq!(told(&manager)[0], "RELOADING=1");
+        let ready = told(&manager);
+        assert_eq!(ready[0], "READY=1");
+        assert!(ready[1].starts_with(status), "{ready:?}");
+    }
+    assert_eq!(rondel.connect().ask(&get("/")).status(), 200);
+}
