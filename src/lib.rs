@@ -20,6 +20,14 @@
 //!   kernel.rs       sockets and whose they are: the network of production
 //!   pipes.rs        pipes to splice through
 //!   diag.rs         what a peer has acknowledged, asked by netlink
+//!   room.rs         how many descriptors there may be, and clients with them
+//!   running.rs      what goes on in the loop: the proxy, and what changes it while it serves
+//!   reload.rs       another configuration, read beside the loop
+//!   listeners.rs    which listener is which, across a reload and an upgrade
+//!   control.rs      the control socket
+//!   upgrade.rs      a new program that takes over
+//!   inherit.rs      what a program was given by the one before it, or by the service manager
+//!   systemd.rs      what the service manager is told
 //! inspect/          what a configuration comes to, told before it runs
 //!   check.rs        what is found, with its place in the file
 //!   lint.rs         what is allowed and hardly meant
@@ -38,14 +46,6 @@
 //!   pools.rs        lints of pools
 //! inspect/diff/
 //!   routes.rs       the same of routes
-//!   room.rs         how many descriptors there may be, and clients with them
-//!   running.rs      what goes on in the loop: the proxy, and what changes it while it serves
-//!   reload.rs       another configuration, read beside the loop
-//!   listeners.rs    which listener is which, across a reload and an upgrade
-//!   control.rs      the control socket
-//!   upgrade.rs      a new program that takes over
-//!   inherit.rs      what a program was given by the one before it, or by the service manager
-//!   systemd.rs      what the service manager is told
 //! admin/            what is asked of the running program, as text
 //!   client.rs       the one who asks
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
