@@ -66,7 +66,7 @@ pub fn read(name: &str, text: &str) -> Result<Read, Vec<Problem>> {
     let book = Book::for_file(!errors.is_empty());
     for error in errors {
         let span = error.span().unwrap_or_default();
-        book.note(Fault::new(span, error.message().to_owned()));
+        book.note_syntax(Fault::new(span, error.message().to_owned()));
     }
     let top = Section::new(&book, table.get_ref(), 0..0, String::new(), 0);
     let mut places = Places::new(source.clone());

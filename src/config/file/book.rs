@@ -1,6 +1,7 @@
 //! What is noted while a file is read: what is wrong with it, and, when nothing is read, what could stand in it.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::ops::Range;
 
 use toml::de::DeTable;
@@ -95,6 +96,15 @@ impl Book {
         self.is_broken
     }
 
+    /// What the reference is told; nothing when it is not asked for.
+    pub(super) fn told(&self, text: &dyn Display) -> String {
+        if self.is_catalogue() {
+            text.to_string()
+        } else {
+            String::new()
+        }
+    }
+
     pub(super) fn note_key_of_top(&self, key: &'static str) {
         self.top.borrow_mut().push(key);
     }
@@ -104,8 +114,16 @@ impl Book {
         self.top.borrow().contains(&key)
     }
 
-    /// Notes what is wrong.
+    /// Notes what is wrong with what was read.
     pub(super) fn note(&self, fault: Fault) {
+        // In a text that is no TOML, what stands nowhere was made up where something was not understood.
+        if !(self.is_broken && fault.span.is_empty()) {
+            self.note_syntax(fault);
+        }
+    }
+
+    /// Notes what is no TOML.
+    pub(super) fn note_syntax(&self, fault: Fault) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < PROBLEMS_MAX {
             faults.push(fault);

@@ -1,5 +1,6 @@
 //! Values as they stand in the file, and how messages show them.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::ops::Range;
 
@@ -66,6 +67,16 @@ pub(super) fn quoted(name: &str) -> String {
         format!("{short:?}…")
     } else {
         format!("{short:?}")
+    }
+}
+
+/// A key as messages show it: as it is, unless the operator chose a name that needs quotes.
+pub(super) fn shown_key(key: &str) -> Cow<'_, str> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if key.len() <= SHOWN_MAX && key.bytes().all(is_plain) {
+        key.into()
+    } else {
+        quoted(key).into()
     }
 }
 

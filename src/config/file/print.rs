@@ -1,5 +1,6 @@
 //! The file that equals a configuration.
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
@@ -320,11 +321,13 @@ fn table<'n>(entries: impl IntoIterator<Item = (&'n str, String)>) -> String {
 /// A table in one line where a name may have several values.
 fn grouped<'n>(entries: impl IntoIterator<Item = (&'n str, String)>) -> String {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut known = HashMap::new();
     for (name, value) in entries {
-        match groups.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, values)) => values.push(value),
-            None => groups.push((name, vec![value])),
+        let at = *known.entry(name).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push((name, Vec::new()));
         }
+        groups[at].1.push(value);
     }
     table(
         groups

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::book::{Book, Fault};
-use super::item::{Item, Shown, quoted};
+use super::item::{Item, Shown, quoted, shown_key};
 use super::places::Marks;
 use crate::config::value;
 
@@ -154,7 +154,8 @@ impl<'a> Section<'a> {
         default: Duration,
         meaning: &'static str,
     ) -> Duration {
-        let shown = format_args!("\"{}\"", value::duration_text(default)).to_string();
+        let shown = format_args!("\"{}\"", value::duration_text(default));
+        let shown = self.book.told(&shown);
         let key = Key {
             name,
             kind: "a duration",
@@ -172,7 +173,8 @@ impl<'a> Section<'a> {
         default: T,
         meaning: &'static str,
     ) -> T {
-        let kind = format_args!("{} to {}", range.start(), range.end()).to_string();
+        let kind = format_args!("{} to {}", range.start(), range.end());
+        let kind = self.book.told(&kind);
         let key = Key {
             name,
             kind: &kind,
@@ -233,8 +235,15 @@ impl<'a> Section<'a> {
         absent: Absent<'_>,
         meaning: &'static str,
     ) -> Option<T> {
-        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        let kind = quoted.join(", ");
+        let all = || {
+            let quoted = words.iter().map(|(word, _)| format!("{word:?}"));
+            quoted.collect::<Vec<_>>().join(", ")
+        };
+        let kind = if self.book.is_catalogue() {
+            all()
+        } else {
+            String::new()
+        };
         let item = self.ask(&Key {
             name,
             kind: &kind,
@@ -242,14 +251,14 @@ impl<'a> Section<'a> {
             meaning,
         })?;
         let DeValue::String(text) = item.value else {
-            self.refuse(&item, format_args!("expected one of {kind}"));
+            self.refuse(&item, format_args!("expected one of {}", all()));
             return None;
         };
         let found = words.iter().find(|(word, _)| word == text);
         if found.is_none() {
             let guess = self.book.guess(text, words.iter().map(|(word, _)| *word));
             self.book.note(Fault {
-                expected: Some(format!("expected one of {kind}")),
+                expected: Some(format!("expected one of {}", all())),
                 suggestion: guess,
                 ..self.fault(&item)
             });
@@ -259,23 +268,20 @@ impl<'a> Section<'a> {
 
     /// A section within this one, if it was given.
     pub(super) fn table(&mut self, key: &Key<'_>) -> Option<Self> {
-        let title = format!("{}{}", key.name, self.place());
-        let entry = self
-            .book
-            .begin(&format!("`{}`{}", key.name, self.place()), key.meaning);
-        let found = self.ask(key);
         if self.book.is_catalogue() {
-            return Some(Section::new(
-                self.book,
-                self.book.empty(),
-                0..0,
-                title,
-                entry,
-            ));
+            let header = format!("`{}`{}", key.name, self.place());
+            let entry = self.book.begin(&header, key.meaning);
+            let title = key.name.to_owned();
+            let inner = Self::new(self.book, self.book.empty(), 0..0, title, entry);
+            self.ask(key);
+            return Some(inner);
         }
-        let item = found?;
+        let item = self.ask(key)?;
         match item.value {
-            DeValue::Table(table) => Some(Section::new(self.book, table, item.span, title, entry)),
+            DeValue::Table(table) => {
+                let title = format!("{}{}", key.name, self.place());
+                Some(Self::new(self.book, table, item.span, title, 0))
+            }
             _ => {
                 self.refuse(&item, format_args!("expected {}", key.kind));
                 None
@@ -285,25 +291,17 @@ impl<'a> Section<'a> {
 
     /// The sections of a list of tables, `[[name]]`, in the order written.
     pub(super) fn tables(&mut self, key: &Key<'_>, header: &str) -> Vec<Self> {
-        let entry = self.book.begin(&format!("`[[{header}]]`"), key.meaning);
-        let found = self.ask(&Key {
-            meaning: if self.book.is_catalogue() {
-                "See there."
-            } else {
-                key.meaning
-            },
-            ..*key
-        });
         if self.book.is_catalogue() {
+            let entry = self.book.begin(&format!("`[[{header}]]`"), key.meaning);
             let title = key.name.to_owned();
-            return vec![Section::new(
-                self.book,
-                self.book.empty(),
-                0..0,
-                title,
-                entry,
-            )];
+            self.ask(&Key {
+                meaning: "See there.",
+                ..*key
+            });
+            let inner = Self::new(self.book, self.book.empty(), 0..0, title, entry);
+            return vec![inner];
         }
+        let found = self.ask(key);
         let Some(item) = found else {
             return Vec::new();
         };
@@ -327,7 +325,7 @@ impl<'a> Section<'a> {
                     } else {
                         title
                     };
-                    sections.push(Section::new(self.book, table, element.span(), title, entry));
+                    sections.push(Self::new(self.book, table, element.span(), title, 0));
                 }
                 value => self.refuse(
                     &Item {
@@ -357,7 +355,8 @@ impl<'a> Section<'a> {
 
     /// What is wrong with a value, to be completed.
     pub(super) fn fault(&self, item: &Item<'_>) -> Fault {
-        let message = format!("{} {}{}", item.key, Shown(item.value), self.place());
+        let (key, value) = (shown_key(item.key), Shown(item.value));
+        let message = format!("{key} {value}{}", self.place());
         Fault::new(item.span.clone(), message)
     }
 

@@ -210,7 +210,7 @@ fn conditions_of_routes() {
     );
     route(
         "pool = \"web\"\nheader = { \"A B\" = \"1\" }",
-        "8:20 A B \"1\" in route 1: expected the name of a field: letters, digits, - and _, 256 at most",
+        "8:20 \"A B\" \"1\" in route 1: expected the name of a field: letters, digits, - and _, 256 at most",
     );
     route(
         "pool = \"web\"\nhost = [\"a\", \"a:80\"]",
