@@ -308,6 +308,20 @@ fn fields_that_frame_messages_stay_as_they_are() {
 }
 
 #[test]
+fn what_stands_in_a_file_cannot_disturb_a_terminal() {
+    let text =
+        "\"k\\u001b[2J\" = 1\n[[route]]\nheader = { \"a\\n\" = \"\\u0000\" }\npool = \"\\u001b\"\n";
+    for problem in read("f", text).expect_err("much is wrong") {
+        let shown = problem.to_string();
+        assert!(
+            !shown.contains(|c: char| c.is_control() && c != '\n'),
+            "{shown:?}"
+        );
+        assert_eq!(shown.lines().count(), 3, "{shown:?}");
+    }
+}
+
+#[test]
 fn names_are_short_and_visible() {
     let long = "x".repeat(261);
     let found = problems(&format!(
