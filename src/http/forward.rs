@@ -116,6 +116,16 @@ pub fn response(
     }
 }
 
+/// Whether fields of this name are taken away or replaced by the operator.
+pub(super) fn replaces(edits: &FieldEdits, name: &str) -> bool {
+    edit::replaces(edits, name)
+}
+
+/// Writes the operator's fields into a response of our own.
+pub(super) fn write_own_fields(edits: &FieldEdits, out: &mut Vec<u8>) {
+    edit::write_fields(edits, edit::Way::Response, out);
+}
+
 /// The kinds of a head's fields, in their order.
 type Kinds = [Kind; HEAD_FIELDS_MAX];
 

@@ -10,9 +10,12 @@ use httpdate::HttpDate;
 
 use super::Version;
 use super::field::is_value;
+use super::forward;
 use super::inquiry::Inquiry;
 use super::path::push_escaped;
-use crate::config::Piece;
+use crate::config::{FieldEdits, Piece};
+
+const CONTENT_TYPE: &str = "Content-Type";
 
 /// Longest reply written, in bytes, without what the operator puts in: a location, a content type, a body.
 pub const REPLY_BYTES_MAX: usize = 1024;
@@ -38,16 +41,23 @@ pub struct Reply<'a> {
 
 /// Writes a reply behind what is in `out`.
 pub fn write(reply: &Reply<'_>, out: &mut Vec<u8>) {
-    write_with(reply, &[extra(reply.status)], out);
+    write_with(reply, &[extra(reply.status)], &FieldEdits::default(), out);
 }
 
-/// Writes a reply that sends the client to a [`location`].
-pub fn write_redirect(reply: &Reply<'_>, location: &[u8], out: &mut Vec<u8>) {
-    write_with(reply, &[b"Location: ", location, b"\r\n"], out);
+/// Writes a reply that sends the client to a [`location`], with the operator's fields.
+pub fn write_redirect(reply: &Reply<'_>, location: &[u8], fields: &FieldEdits, out: &mut Vec<u8>) {
+    write_with(reply, &[b"Location: ", location, b"\r\n"], fields, out);
 }
 
-/// Writes a reply of the operator's: its status, and this body of this type. The reason and the id do not stand in it.
-pub fn write_fixed(reply: &Reply<'_>, content_type: &str, body: &str, out: &mut Vec<u8>) {
+/// Writes a reply of the operator's: its status, these fields, and this body of this type. The reason and the id do not stand
+/// in it.
+pub fn write_fixed(
+    reply: &Reply<'_>,
+    content_type: &str,
+    body: &str,
+    fields: &FieldEdits,
+    out: &mut Vec<u8>,
+) {
     let (phrase, body) = (phrase(reply.status), body.as_bytes());
     number(out, b"HTTP/1.1 ", usize::from(reply.status));
     push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
@@ -56,7 +66,8 @@ pub fn write_fixed(reply: &Reply<'_>, content_type: &str, body: &str, out: &mut 
     // Nor has this, but it says so (RFC 9110 §15.3.6).
     let body = if reply.status == 205 { b"" } else { body };
     if !hollow {
-        if is_value(content_type.as_bytes()) && !body.is_empty() {
+        let is_typed = is_value(content_type.as_bytes()) && !body.is_empty();
+        if is_typed && !forward::replaces(fields, CONTENT_TYPE) {
             push(out, &[b"\r\nContent-Type: ", content_type.as_bytes()]);
         }
         number(out, b"\r\nContent-Length: ", body.len());
@@ -65,7 +76,9 @@ pub fn write_fixed(reply: &Reply<'_>, content_type: &str, body: &str, out: &mut 
         405 => extra(405),
         _ => b"",
     };
-    push(out, &[b"\r\n", methods, connection(reply), b"\r\n"]);
+    push(out, &[b"\r\n", methods]);
+    forward::write_own_fields(fields, out);
+    push(out, &[connection(reply), b"\r\n"]);
     if !hollow && !reply.head_only {
         push(out, &[body]);
     }
@@ -109,7 +122,7 @@ fn path_or_root<'r>(inquiry: &Inquiry<'r>) -> &'r [u8] {
     }
 }
 
-fn write_with(reply: &Reply<'_>, lines: &[&[u8]], out: &mut Vec<u8>) {
+fn write_with(reply: &Reply<'_>, lines: &[&[u8]], fields: &FieldEdits, out: &mut Vec<u8>) {
     let phrase = phrase(reply.status);
     let request = if reply.id.is_empty() {
         0
@@ -119,10 +132,13 @@ fn write_with(reply: &Reply<'_>, lines: &[&[u8]], out: &mut Vec<u8>) {
     let length = "000 : \n".len() + phrase.len() + reply.reason.len() + request;
     number(out, b"HTTP/1.1 ", usize::from(reply.status));
     push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
-    push(out, &[b"\r\nContent-Type: text/plain; charset=utf-8"]);
+    if !forward::replaces(fields, CONTENT_TYPE) {
+        push(out, &[b"\r\nContent-Type: text/plain; charset=utf-8"]);
+    }
     number(out, b"\r\nContent-Length: ", length);
     push(out, &[b"\r\n"]);
     push(out, lines);
+    forward::write_own_fields(fields, out);
     push(out, &[connection(reply), b"\r\n"]);
     if reply.head_only {
         return;
@@ -243,6 +259,34 @@ mod tests {
     use super::super::Reject;
     use super::*;
 
+    #[test]
+    fn a_reply_of_the_operators_has_the_operators_fields() {
+        let fields = FieldEdits {
+            set: vec![
+                ("content-type".to_owned(), "text/html".to_owned()),
+                ("Content-Length".to_owned(), "7".to_owned()),
+            ],
+            add: vec![("Cache-Control".to_owned(), "no-store".to_owned())],
+            remove: Vec::new(),
+        };
+        let mut out = Vec::new();
+        write_fixed(&REPLY, "text/plain", "hi", &fields, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.ends_with(
+                "\r\nContent-Length: 2\r\ncontent-type: text/html\r\nCache-Control: no-store\r\n\r\nhi"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("text/plain"), "{text}");
+        let mut out = Vec::new();
+        write_redirect(&REPLY, b"/x", &fields, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(
+            "\r\nLocation: /x\r\ncontent-type: text/html\r\nCache-Control: no-store\r\n\r\n502"
+        ));
+    }
+
     const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
     const REPLY: Reply<'static> = Reply {
         status: 502,
@@ -305,7 +349,7 @@ mod tests {
         };
         let written = |reply: Reply<'_>| {
             let mut out = b"before".to_vec();
-            write_redirect(&reply, b"https://h/a", &mut out);
+            write_redirect(&reply, b"https://h/a", &FieldEdits::default(), &mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(written(reply), format!("before{head}\r\n{body}"));
@@ -325,7 +369,7 @@ mod tests {
             let mut reply = Reply { status, ..REPLY };
             change(&mut reply);
             let mut out = Vec::new();
-            write_fixed(&reply, "text/html", "<p>", &mut out);
+            write_fixed(&reply, "text/html", "<p>", &FieldEdits::default(), &mut out);
             let text = String::from_utf8(out).unwrap();
             let (line, rest) = text.split_once("\r\nDate: ").unwrap();
             let rest = rest
@@ -359,7 +403,13 @@ mod tests {
             format!("{whole}Connection: keep-alive\r\n\r\n<p>")
         );
         let mut out = Vec::new();
-        write_fixed(&REPLY, "a\r\nSet-Cookie: b", "x", &mut out);
+        write_fixed(
+            &REPLY,
+            "a\r\nSet-Cookie: b",
+            "x",
+            &FieldEdits::default(),
+            &mut out,
+        );
         assert!(!String::from_utf8(out).unwrap().contains("Set-Cookie"));
     }
 

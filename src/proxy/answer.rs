@@ -91,15 +91,16 @@ impl<S: Stream> Session<S> {
         };
         self.client.hold_nothing_back();
         let (out, buffers) = (self.client.compose(), &mut cx.buffers);
+        let fields = &route.response_fields;
         match &route.action {
             Action::Reply(fixed) => {
                 let bytes = REPLY_BYTES_MAX + fixed.content_type.len() + fixed.body.len();
                 buffers.reserve(out, bytes);
-                reply::write_fixed(&reply, &fixed.content_type, &fixed.body, out);
+                reply::write_fixed(&reply, &fixed.content_type, &fixed.body, fields, out);
             }
             Action::Redirect(_) | Action::Pools(_) => {
                 buffers.reserve(out, REPLY_BYTES_MAX + location.len());
-                reply::write_redirect(&reply, &location, out);
+                reply::write_redirect(&reply, &location, fields, out);
             }
         }
         cx.buffers.give(head);
