@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -43,6 +44,7 @@ pub(crate) fn start(level: LevelFilter) {
     let guarded = Guarded {
         inner,
         lost: AtomicU64::new(0),
+        printing: Mutex::new(()),
     };
     if log::set_boxed_logger(Box::new(guarded)).is_ok() {
         log::set_max_level(level);
@@ -53,6 +55,8 @@ struct Guarded {
     inner: SimpleLogger,
     /// Lines dropped since the last one that went through.
     lost: AtomicU64,
+    /// Held by the thread that prints.
+    printing: Mutex<()>,
 }
 
 impl Log for Guarded {
@@ -85,8 +89,10 @@ impl Log for Guarded {
 }
 
 impl Guarded {
-    /// Prints a line if that can be done at once; whether it was.
+    /// Prints a line if that can be done at once; whether it was. One thread at a time, or the room that one has seen could be
+    /// taken by another's line.
     fn print(&self, level: Level, target: &str, text: &str) -> bool {
+        let _one = self.printing.lock().unwrap_or_else(PoisonError::into_inner);
         if !takes_a_line() {
             return false;
         }

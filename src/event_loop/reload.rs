@@ -1,15 +1,18 @@
 //! Another configuration is read, checked and made ready beside the loop, so that neither a slow resolver nor thousands of
 //! routes keep anyone waiting.
 //!
-//! One is read at a time. Whoever asks meanwhile may know of a newer file, so that it is read once more, for all of them.
+//! What is left to do once it is in use is done there too. One is read at a time. Whoever asks meanwhile may know of a newer
+//! file, so that it is read once more, for all of them.
 
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
-use log::error;
+use log::{error, info};
 use mio::Waker;
 
 use crate::config::Config;
@@ -37,6 +40,38 @@ pub(super) struct Ready {
     pub(super) config: Arc<Config>,
     pub(super) setup: Setup,
     pub(super) report: Vec<String>,
+    /// Whoever does the rest once it is in use.
+    pub(super) rest: Sender<Rest>,
+}
+
+/// What is left to do when another configuration is in use. With thousands of routes that takes long, and the loop must not be
+/// the one that does it: each change is a line for the log, and each piece of memory is given back by itself.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) report: Vec<String>,
+    /// How long the loop did nothing else.
+    pub(super) waited: Duration,
+    /// What was in use until now, as it was read.
+    pub(super) config: Arc<Config>,
+    /// As it was served.
+    pub(super) served: Setup,
+}
+
+impl Rest {
+    /// Tells the log what has changed, and takes apart what was in use before.
+    pub(super) fn finish(self) {
+        let Self {
+            report,
+            waited,
+            config,
+            served,
+        } = self;
+        for line in report {
+            info!("reload: {line}");
+        }
+        info!("the configuration was reloaded; everybody waited {waited:.1?} for it");
+        drop((config, served));
+    }
 }
 
 /// Where the next configuration comes from.
@@ -112,9 +147,9 @@ impl Reload {
         &self.config
     }
 
-    /// The configuration that was switched to.
-    pub(super) fn switched(&mut self, config: Arc<Config>) {
-        self.config = config;
+    /// The configuration that was switched to; gives back the one before.
+    pub(super) fn switched(&mut self, config: Arc<Config>) -> Arc<Config> {
+        mem::replace(&mut self.config, config)
     }
 
     /// What was read, once it is, with the number of that reading. Then is the time to [`go_on`](Self::go_on).
@@ -132,7 +167,7 @@ impl Reload {
     /// # Errors
     /// There is no thread to be had; with the number of the reading that does not happen.
     pub(super) fn go_on(&mut self) -> Result<bool, (u64, String)> {
-        if !std::mem::take(&mut self.again) {
+        if !mem::take(&mut self.again) {
             return Ok(false);
         }
         match self.start() {
@@ -151,10 +186,17 @@ impl Reload {
         let (config, room) = (Arc::clone(&self.config), self.room);
         let (sender, waker) = (self.results.0.clone(), Arc::clone(&self.waker));
         let work = move || {
+            let (rest, in_use) = channel::<Rest>();
+            let outcome = read(&load, &config, room, rest);
+            drop(config);
             // If the loop has ended meanwhile, nobody wants to know.
-            let _ = sender.send(read(&load, &config, room));
+            let _ = sender.send(outcome);
             if let Err(error) = waker.wake() {
                 error!("the loop cannot be woken: {error}");
+            }
+            // If it is not switched to, nothing is left to do.
+            if let Ok(rest) = in_use.recv() {
+                rest.finish();
             }
         };
         let thread = thread::Builder::new().name("reload".to_owned());
@@ -167,7 +209,7 @@ impl Reload {
 }
 
 /// Reads it and makes it ready. A panic is told as an error: without an answer, nothing would ever be read again.
-fn read(load: &Load, config: &Config, room: Room) -> Outcome {
+fn read(load: &Load, config: &Config, room: Room, rest: Sender<Rest>) -> Outcome {
     let read = AssertUnwindSafe(|| {
         let Loaded { config, report } = load(config)?;
         let mut fitting = config.clone();
@@ -176,6 +218,7 @@ fn read(load: &Load, config: &Config, room: Room) -> Outcome {
             config: Arc::new(config),
             setup: Setup::new(fitting),
             report,
+            rest,
         })
     });
     catch_unwind(read).unwrap_or_else(|_| {
@@ -189,7 +232,6 @@ fn read(load: &Load, config: &Config, room: Room) -> Outcome {
 mod tests {
     use std::net::SocketAddr;
     use std::sync::mpsc::sync_channel;
-    use std::time::Duration;
 
     use mio::{Events, Poll, Token};
 
@@ -248,7 +290,14 @@ mod tests {
             assert_eq!(ready.report, [before]);
             assert_eq!(ready.config.limits.sessions_max, 10_000);
             assert!(ready.setup.config().limits.sessions_max < 500);
-            stage.reload.switched(ready.config);
+            let rest = Rest {
+                report: ready.report,
+                waited: Duration::ZERO,
+                config: stage.reload.switched(ready.config),
+                served: ready.setup,
+            };
+            let sent = ready.rest.send(rest);
+            assert!(sent.is_ok(), "the thread that read it does the rest");
         }
     }
 
@@ -257,7 +306,7 @@ mod tests {
         let panics = std::sync::Mutex::new(true);
         let mut stage = stage(Some(Arc::new(move |_: &Config| {
             let mut panics = panics.lock().expect("it is not held when it panics");
-            let now = std::mem::take(&mut *panics);
+            let now = mem::take(&mut *panics);
             drop(panics);
             assert!(!now, "as the test wants it");
             Err(vec!["no".to_owned()])

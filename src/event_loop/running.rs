@@ -1,6 +1,7 @@
 //! Everything that goes on in the loop: the proxy, and what changes it while it serves.
 
 use std::sync::Arc;
+use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -16,10 +17,10 @@ use super::control::Control;
 use super::inherit::Inherited;
 use super::kernel::Kernel;
 use super::listeners::Listeners;
-use super::reload::{Ready, Reload};
+use super::reload::{Ready, Reload, Rest};
 use super::systemd::Manager;
 use super::upgrade::Upgrade;
-use super::{CONTROL_FIRST, Ending, NEW_PROGRAM, readiness};
+use super::{CONTROL_FIRST, Ending, NEW_PROGRAM, read_clocks, readiness};
 
 /// What the manager is told while all is well.
 const SERVING: &str = "serving";
@@ -237,13 +238,7 @@ impl Running {
             Err(errors) => (Err(errors), None),
         };
         let status = match &switched {
-            Ok(report) => {
-                for line in report {
-                    info!("reload: {line}");
-                }
-                info!("the configuration was reloaded");
-                SERVING.to_owned()
-            }
+            Ok(_) => SERVING.to_owned(),
             Err(errors) => {
                 for error in errors {
                     // Whoever asks at the control socket is shown the line of the file too.
@@ -312,9 +307,18 @@ impl Running {
                 )]
             })?;
         listeners.log_changes(&self.listeners);
-        self.proxy.reload(ready.setup, &listeners.bound(), now);
+        let served = self.proxy.reload(ready.setup, &listeners.bound(), now);
         self.listeners = listeners;
-        self.reload.switched(Arc::clone(&ready.config));
+        let config = self.reload.switched(Arc::clone(&ready.config));
+        let rest = Rest {
+            report: ready.report.clone(),
+            waited: read_clocks().instant.duration_since(now.instant),
+            config,
+            served,
+        };
+        if let Err(SendError(rest)) = ready.rest.send(rest) {
+            rest.finish();
+        }
         Ok((ready.report, control))
     }
 

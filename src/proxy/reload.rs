@@ -96,11 +96,12 @@ pub(super) fn set_doors(doors: &mut Vec<Option<Door>>, config: &Config, bound: &
 
 impl<N: Net> Proxy<N> {
     /// Serves another configuration from now on. `bound` says of each of its listeners where it is; those that are not there
-    /// any more are accepted from a last time and closed.
-    pub fn reload(&mut self, setup: Setup, bound: &[Bound], now: Now) {
+    /// any more are accepted from a last time and closed. Gives back what is not served any more: to take thousands of routes apart
+    /// takes long, and can be done elsewhere.
+    pub fn reload(&mut self, setup: Setup, bound: &[Bound], now: Now) -> Setup {
         self.shared.now = now;
         if self.is_draining() {
-            return;
+            return setup;
         }
         self.keep_listeners(bound);
         set_doors(&mut self.shared.doors, &setup.config, bound);
@@ -111,7 +112,7 @@ impl<N: Net> Proxy<N> {
             // A new one may have clients by now, and to look is always safe.
             self.accepting.readable[bound.listener] = true;
         }
-        self.shared.configure(setup);
+        self.shared.configure(setup)
     }
 
     /// Closes the listeners that are not among these.

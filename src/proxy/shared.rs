@@ -194,17 +194,22 @@ impl<N: Net> Shared<N> {
         }
     }
 
-    /// Another configuration.
-    pub(crate) fn configure(&mut self, setup: Setup) {
+    /// Another configuration; gives back the one before.
+    pub(crate) fn configure(&mut self, setup: Setup) -> Setup {
         let mut splits = Splits::new(&setup.config);
         splits.resume(&setup.config, &self.splits, &self.config);
-        (self.splits, self.config, self.routes) = (splits, setup.config, setup.routes);
+        self.splits = splits;
+        let before = Setup {
+            config: std::mem::replace(&mut self.config, setup.config),
+            routes: std::mem::replace(&mut self.routes, setup.routes),
+        };
         let applied = self.balance.apply(&self.config.pools);
         for &backend in &applied.removed {
             self.idle.drop_backend(backend);
         }
         self.pools = serve(&self.config, &applied.pools, &self.pools);
         self.wakes_held = true;
+        before
     }
 
     /// How many requests a pool holds.
