@@ -166,3 +166,17 @@ fn the_reference_is_printed() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(text.contains("## `[[pool.backend]]`"), "{text}");
 }
+
+#[test]
+fn the_example_in_the_readme_is_valid() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, behind) = readme.split_once("```toml\n").unwrap();
+    let (example, _) = behind.split_once("```").unwrap();
+    let (code, stdout, stderr) = run(&["check", "-f", "-"], example);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(
+        stdout.contains("valid: 1 listener, 2 routes, 2 pools, 3 backends"),
+        "{stdout}"
+    );
+}
