@@ -53,7 +53,7 @@ pub use self::shared::Now;
 pub use self::shrink::SESSIONS_KEPT;
 
 use self::failure::Failure;
-use self::session::{Session, Turn};
+use self::session::{Phase, Session, Turn};
 use self::shared::Shared;
 use self::timers::Timers;
 
@@ -403,9 +403,13 @@ impl<N: Net> Proxy<N> {
         self.shared.net.assign(&stream, Owner::Client(key));
         let deadline = self.shared.now.instant + self.shared.config.timeouts.client_idle;
         let number = self.clients;
-        let mut session = Session::new(key, number, stream, addr, listener, deadline);
-        session.phase = session.first_phase(&self.shared);
-        entry.insert(session);
+        let phase = match self.shared.expects_preface(listener, addr) {
+            true => Phase::Preface,
+            false => Phase::Request,
+        };
+        entry.insert(Session::new(
+            key, number, stream, addr, listener, deadline, phase,
+        ));
         self.clients += 1;
         self.keys = self.keys.max(key + 1);
         self.timers.insert(deadline, key);

@@ -1,6 +1,8 @@
 //! Before the first request, where a listener says so: a PROXY protocol header, in which whoever stands before us tells who the
 //! client is. From then on that is the client's address, for the log, for hashes and for what backends are told.
 
+use std::net::SocketAddr;
+
 use crate::config::is_in;
 use crate::net::conn::Look;
 use crate::net::proxy_header;
@@ -11,15 +13,18 @@ use super::session::{Phase, Session, Step};
 use super::shared::Shared;
 use super::timers::Timer;
 
-impl<S: Stream> Session<S> {
-    /// The phase in which a new client begins.
-    pub(super) fn first_phase<N: Net>(&self, cx: &Shared<N>) -> Phase<S> {
-        match &cx.doors[self.listener] {
-            Some(door) if is_in(&door.configured.accept_proxy, self.addr.ip()) => Phase::Preface,
-            _ => Phase::Request,
-        }
+impl<N: Net> Shared<N> {
+    /// Whether a client that comes in by this listener from this address begins with a header.
+    pub(super) fn expects_preface(&self, listener: usize, addr: SocketAddr) -> bool {
+        let door = self.doors[listener].as_ref();
+        door.is_some_and(|door| {
+            let from = &door.configured.accept_proxy;
+            !from.is_empty() && is_in(from, addr.ip())
+        })
     }
+}
 
+impl<S: Stream> Session<S> {
     /// [`Phase::Preface`]: looks for the header; when it is complete, requests may come.
     pub(super) fn preface<N: Net<Stream = S>>(&mut self, cx: &mut Shared<N>) -> Step<S> {
         if cx.budget == 0 {

@@ -163,6 +163,7 @@ impl<S: Stream> Session<S> {
         addr: SocketAddr,
         listener: usize,
         deadline: Instant,
+        phase: Phase<S>,
     ) -> Self {
         Self {
             key,
@@ -171,7 +172,7 @@ impl<S: Stream> Session<S> {
             addr,
             listener,
             pool: None,
-            phase: Phase::Request,
+            phase,
             timer: Timer::ClientIdle,
             deadline,
             look: None,
