@@ -302,6 +302,13 @@ impl Attempt {
         self.addrs_failed = 0;
     }
 
+    /// Whether a backend that was tried is live all the same, so that it would be picked again at once: one of weight 0, for
+    /// which the client's cookie stands.
+    pub(super) fn has_tried_a_live_one<N: Net>(&self, cx: &Shared<N>) -> bool {
+        let mut candidates = cx.balance.candidates(self.serving.pool);
+        candidates.any(|candidate| candidate.health.is_live() && self.tried.contains(&candidate.id))
+    }
+
     /// No backend is running it, and all may be tried again.
     pub(super) fn forget_tries(&mut self) {
         self.load = Load::default();

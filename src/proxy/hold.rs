@@ -67,7 +67,10 @@ impl<S: Stream> Session<S> {
         let holds = self.pool.as_ref().filter(|pool| {
             let nothing_sent = matches!(consequence.retry, Retry::Elsewhere)
                 || consequence.reason == Failure::NoBackend.consequence().reason;
-            pool.when_all_down == WhenAllDown::Hold && nothing_sent && cx.balance.live_in(id) == 0
+            pool.when_all_down == WhenAllDown::Hold
+                && nothing_sent
+                && cx.balance.live_in(id) == 0
+                && !attempt.has_tried_a_live_one(cx)
         });
         let Some(pool) = holds else {
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
