@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::plan::Part;
 use super::start::{Start, Unknown};
 use super::words::{self, Setting};
-use crate::balance::{Asker, BackendId, PoolId};
+use crate::balance::{Asker, BackendId, Load, PoolId};
 use crate::config::{Action, Config, WhenAllDown};
 use crate::http::Reject;
 use crate::http::forward::{self, Facts};
@@ -234,16 +234,20 @@ fn outcome(
             body: reply.body.clone(),
         },
         (Choice::Pool { pool, asker, .. }, _) => {
-            let configured = &config.pools[*pool];
-            let tries = tries(start, start.pools[*pool], asker, configured.retries, now);
+            let (configured, id) = (&config.pools[*pool], start.pools[*pool]);
+            let mut candidates: Vec<Part> = start.balance.candidates(id).map(Part::of).collect();
+            let tries = tries(start, id, asker, configured.retries, now);
+            for part in &mut candidates {
+                part.picks = tries.iter().filter(|name| **name == part.backend).count();
+            }
             Outcome::Pool(Box::new(Delivery {
                 pool: *pool,
                 name: configured.name.clone(),
                 action: words::action(&route.action, config),
                 policy: words::policy(&configured.policy),
                 has_key: asker.key.is_some(),
-                sticky: sticky(start, start.pools[*pool], asker),
-                candidates: candidates(start, start.pools[*pool], &tries),
+                sticky: sticky(start, id, asker),
+                candidates,
                 tries,
                 when_all_down: configured.when_all_down,
                 head,
@@ -263,27 +267,21 @@ fn sticky(start: &Start, pool: PoolId, asker: &Asker) -> Option<String> {
     found.map(|candidate| candidate.name.to_owned())
 }
 
-fn candidates(start: &Start, pool: PoolId, tries: &[String]) -> Vec<Part> {
-    let with_picks = |candidate| {
-        let part = Part::of(candidate);
-        Part {
-            picks: tries.iter().filter(|name| **name == part.backend).count(),
-            ..part
-        }
-    };
-    start.balance.candidates(pool).map(with_picks).collect()
-}
-
-/// Who would be tried, if nobody can be reached: as many as `retries` allow.
+/// Who would be tried, if nobody can be reached: as many as `retries` allow. As in the proxy each failure counts, and each try
+/// runs until the next is picked.
 fn tries(start: &mut Start, pool: PoolId, asker: &Asker, retries: u8, now: Instant) -> Vec<String> {
+    let balance = &mut start.balance;
     let mut tried: Vec<BackendId> = Vec::new();
+    let mut load = Load::default();
     while tried.len() <= usize::from(retries) {
-        match start.balance.pick(pool, now, &tried, asker) {
-            Some(pick) => tried.push(pick.id),
-            None => break,
-        }
+        let Some(pick) = balance.pick(pool, now, &tried, asker) else {
+            break;
+        };
+        drop(std::mem::replace(&mut load, balance.begin(pick.id)));
+        balance.failed(pick, now);
+        tried.push(pick.id);
     }
-    let name = |id: BackendId| start.balance.name(id).to_owned();
+    let name = |id: BackendId| balance.name(id).to_owned();
     tried.into_iter().map(name).collect()
 }
 
