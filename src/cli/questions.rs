@@ -82,8 +82,11 @@ pub(super) struct Explain {
     /// The method of the request
     #[arg(value_name = "METHOD")]
     method: String,
-    /// What it asks for, such as http://api.example.com/v1/x
-    #[arg(value_name = "URL")]
+    // No doc comment: there a URL is a link.
+    #[arg(
+        value_name = "URL",
+        help = "What it asks for, such as http://api.example.com/v1/x"
+    )]
     url: String,
     #[command(flatten)]
     said: Said,
