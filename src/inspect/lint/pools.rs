@@ -107,7 +107,10 @@ impl Notes<'_> {
         if pool.when_all_down == WhenAllDown::Hold && pool.held_max == 0 {
             let text = "hold-timeout never fires: max-held is 0, so that no request is held";
             self.note(Lint::TimerNeverFires, Some("hold-timeout"), text);
-        } else if pool.when_all_down == WhenAllDown::Hold && !pool.take_out_last {
+        } else if pool.when_all_down == WhenAllDown::Hold
+            && !pool.take_out_last
+            && pool.backends.iter().any(|backend| backend.weight > 0)
+        {
             let text = "hold-timeout never fires: the last live backend stays in; that takes take-out-last = true";
             self.note(Lint::TimerNeverFires, Some("hold-timeout"), text);
         }

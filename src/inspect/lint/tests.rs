@@ -218,6 +218,12 @@ fn timer_never_fires() {
         ],
     );
     check(hold(9, true), &[]);
+    // Where nobody has a weight, nobody counts as live, and new clients are held.
+    let nobody = of_pool("b1", |pool| {
+        pool.when_all_down = WhenAllDown::Hold;
+        pool.backends[0].weight = 0;
+    });
+    assert!(!nobody.concat().contains("timer-never-fires"), "{nobody:?}");
     check(
         of_pool("b1 b2", |pool| pool.idle_per_backend_max = 0),
         &[
