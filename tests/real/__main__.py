@@ -11,11 +11,12 @@ import crowd
 import limits
 import load
 import peers
+import reload
 import replacement
 import streams
 from stage import CHECKS, WORK, end_all
 
-FAMILIES = [peers, bodies, streams, crowd, load, replacement, limits]
+FAMILIES = [peers, bodies, streams, crowd, load, replacement, reload, limits]
 
 
 def wanted(function, names):
