@@ -62,7 +62,8 @@ struct Found {
 impl Watch {
     /// The proxy's own sums are right, and within their bounds.
     pub(crate) fn sums(&mut self, plan: &Plan, world: &World, proxy: &Proxy<SimNet>) {
-        let (counts, limits) = (proxy.counts(), &plan.config.limits);
+        let counts = proxy.counts();
+        let sessions_max = plan.most(|config| config.limits.sessions_max);
         assert_eq!(
             counts.reminders, counts.sessions,
             "one reminder for each session"
@@ -70,7 +71,7 @@ impl Watch {
         let held: usize = proxy.sessions().map(|glance| glance.held_bytes).sum();
         assert_eq!(counts.held_bytes, held, "storage was miscounted");
         assert_eq!(counts.idle_bytes, 0, "an idle upstream holds storage");
-        let bound = held_bytes_max(limits.sessions_max);
+        let bound = held_bytes_max(sessions_max);
         assert!(
             held <= bound,
             "{held} bytes are held, {bound} were promised"
@@ -84,19 +85,20 @@ impl Watch {
             open <= 2 * counts.sessions + counts.idle_upstreams,
             "{open} descriptors are open, {counts:?}"
         );
-        let backends = plan.config.pools[0].backends.len();
+        let backends = plan.most(|config| config.pools[0].backends.len());
         assert!(
             counts.idle_upstreams
-                <= plan.config.pools[0]
-                    .idle_per_backend_max
+                <= plan
+                    .most(|config| config.pools[0].idle_per_backend_max)
                     .saturating_mul(backends),
             "too many idle upstreams: {counts:?}"
         );
         assert!(
-            counts.sessions <= limits.sessions_max,
+            counts.sessions <= sessions_max,
             "too many sessions: {counts:?}"
         );
-        let live_min = usize::from(!plan.config.pools[0].take_out_last);
+        let may_lose_last = plan.config.pools[0].take_out_last || !plan.reloads.is_empty();
+        let live_min = usize::from(!may_lose_last);
         assert!(
             (live_min..=backends).contains(&counts.live_backends),
             "{counts:?} of {backends} backends"
@@ -110,7 +112,7 @@ impl Watch {
         if counts.live_backends == 0 {
             self.coverage.turn(Turn::AllOut);
         }
-        if counts.sessions == limits.sessions_max {
+        if counts.sessions == sessions_max {
             self.coverage.turn(Turn::Full);
         }
         if counts.idle_upstreams > 0 {
@@ -190,7 +192,7 @@ impl Watch {
                 // What a client of a tunnel was told is progress of which both books know.
                 assert!(
                     glance.doing != Doing::Tunnel
-                        || glance.due >= base + active.told + plan.config.timeouts.tunnel,
+                        || glance.due >= base + active.told + plan.timeouts().tunnel,
                     "its tunnel goes on, but not its deadline: {glance:?}, {active:?}"
                 );
             }
@@ -201,7 +203,7 @@ impl Watch {
             );
         }
         if let Some(at) = self.drained_at {
-            let end = at + plan.config.timeouts.drain + 2 * plan.tick_max;
+            let end = at + plan.timeouts().drain + 2 * plan.tick_max;
             assert!(
                 world.now <= end || proxy.is_finished(),
                 "it was told to stop and goes on: {:?}",
@@ -212,7 +214,7 @@ impl Watch {
 
     /// By our own book: when something last moved for a session, and how long it may wait in its phase.
     fn patrol(&self, plan: &Plan, world: &World, glance: &Glance, active: Active) {
-        let timeouts = plan.config.timeouts;
+        let timeouts = plan.timeouts();
         let since = self.phases[&glance.number].since;
         let (from, patience) = match glance.doing {
             // Bytes of a head buy no time but once.

@@ -88,6 +88,13 @@ impl Client {
     }
 
     fn call(&mut self, plan: &Plan, world: &mut World, ledger: &Ledger) {
+        if !world.is_open(self.listener) {
+            let open = (0..world.listeners()).filter(|&listener| world.is_open(listener));
+            let open: Vec<usize> = open.collect();
+            if !open.is_empty() {
+                self.listener = world.rng.pick(&open);
+            }
+        }
         let sock = world.call(self.index, self.listener, Self::addr(self.index));
         world.note(
             "client {} calls with sock {}, {} to do",
@@ -179,7 +186,7 @@ impl Client {
         if may && world.faults.strikes(Fault::SlowRead, &mut world.rng) {
             link.slow_reads += 1;
             link.blame(Fault::SlowRead, world, ledger);
-            let timeouts = plan.config.timeouts;
+            let timeouts = plan.timeouts();
             link.read_at = world.now + timeouts.body.max(timeouts.tunnel) + Duration::from_secs(1);
         }
         if link.sips == 0
@@ -313,7 +320,7 @@ impl Client {
             );
             return Went::Off;
         }
-        if reset && world.is_lingered_out(link.sock, plan.config.timeouts.linger) {
+        if reset && world.is_lingered_out(link.sock, plan.timeouts().linger) {
             // More cannot be done for a reader that is slower than the lingering close.
             for id in link.open() {
                 ledger.excuse(id, Fault::SlowRead);

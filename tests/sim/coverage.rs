@@ -182,12 +182,14 @@ pub(crate) enum Turn {
     Piped,
     /// So many clients left that one of those that stay got another key.
     Moved,
+    /// Another configuration was taken over.
+    Reloaded,
     /// The end of the drain, or a second signal, ended sessions that were at work.
     CutShort,
 }
 
 impl Turn {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::BackendOut,
         Self::BackendIn,
         Self::AllOut,
@@ -196,6 +198,7 @@ impl Turn {
         Self::Spliced,
         Self::Piped,
         Self::Moved,
+        Self::Reloaded,
         Self::CutShort,
     ];
 }

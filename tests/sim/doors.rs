@@ -13,6 +13,7 @@ use super::descriptors::Use;
 use super::faults::Fault;
 use super::kernel::World;
 use super::sock::{Home, Peer, SockId};
+use super::turns::Picked;
 
 const EMFILE: i32 = 24;
 const ECONNREFUSED: i32 = 111;
@@ -35,6 +36,8 @@ const GIVEN_UP: (Duration, Duration) = (Duration::from_millis(200), Duration::fr
 pub(crate) struct Doors {
     listeners: Vec<Listener>,
     backends: Vec<Door>,
+    /// Whoever waits at a listener that closes has to be accepted before.
+    pub(crate) all_are_let_in: bool,
     /// What went wrong with connections to backends before any of a request was seen.
     pub(crate) slams: Vec<Slam>,
 }
@@ -177,9 +180,33 @@ impl World {
             self.socks[sock.0].client = self.descriptors.sock_of(Owner::Client(key));
             if was_idle {
                 let backend = self.socks[sock.0].backend;
-                self.picks.push(backend.expect("upstreams have a backend"));
+                self.pick(backend.expect("upstreams have a backend"));
             }
         }
+    }
+
+    /// A request goes to a backend, which is none that was removed.
+    fn pick(&mut self, backend: usize) {
+        self.picks.push(Picked::Backend(backend));
+        assert!(
+            self.configured.contains(&backend),
+            "backend {backend} was removed, and is asked"
+        );
+    }
+
+    /// Listeners that there ever were.
+    pub(crate) fn listeners(&self) -> usize {
+        self.doors.listeners.len()
+    }
+
+    /// Whether a listener takes connections.
+    pub(crate) fn is_open(&self, listener: usize) -> bool {
+        self.doors.listeners[listener].open
+    }
+
+    /// How many wait at a listener.
+    pub(crate) fn queued(&self, listener: usize) -> usize {
+        self.doors.listeners[listener].queue.len()
     }
 
     /// connect(2), without waiting.
@@ -191,7 +218,7 @@ impl World {
             .position(|door| door.addrs.contains(&addr));
         let backend = door.expect("the proxy connects to backends only");
         self.progress += 1;
-        self.picks.push(backend);
+        self.pick(backend);
         if self.descriptors.are_spent() {
             self.shut_door(backend, Fault::Descriptors, None);
             return Err(io::Error::from_raw_os_error(EMFILE));
@@ -283,7 +310,15 @@ impl World {
         assert!(door.open, "a listener is closed once");
         door.open = false;
         self.descriptors.close(door.fd);
-        for far in std::mem::take(&mut door.queue) {
+        let left = std::mem::take(&mut door.queue);
+        assert!(
+            left.is_empty() || !self.doors.all_are_let_in,
+            "{} clients that had knocked at listener {index} are turned away",
+            left.len()
+        );
+        for far in left {
+            let near = self.socks[far.0].peer.expect("it was called");
+            self.socks[near.0].fault.get_or_insert(Fault::Aborted);
             self.reset(far);
         }
     }

@@ -399,9 +399,7 @@ impl Answer {
             } else {
                 Duration::ZERO
             },
-            trickle: rng
-                .chance(plan.trickles)
-                .then_some(plan.config.timeouts.body * 6 / 10),
+            trickle: rng.chance(plan.trickles).then_some(plan.trickle_pause()),
         }
     }
 }

@@ -228,7 +228,7 @@ impl Ledger {
     }
 
     fn may_all_be_out(&self, world: &World) -> bool {
-        self.take_out_last && self.failures(world) >= self.failures_max
+        self.may_lose_last && self.failures(world) >= self.failures_max
     }
 }
 

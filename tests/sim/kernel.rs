@@ -32,6 +32,7 @@ use super::losses::{Loss, bytes_of};
 use super::rng::Rng;
 use super::sock::{ECONNRESET, ENOTCONN, EPIPE, Home, Peer, Profile, Segment, Sock, SockId};
 use super::trace::Trace;
+use super::turns::Picked;
 
 /// Most bytes that the proxy may take from one socket in one tick: a turn of 64 KiB, the splice that goes beyond it, and a
 /// read whose bytes are thrown away with the request they belong to.
@@ -62,7 +63,9 @@ pub(crate) struct World {
     pub(crate) accepts: usize,
     pub(crate) accepted: u64,
     /// The backends that requests went to, in order: by new connections and by reused ones.
-    pub(crate) picks: Vec<usize>,
+    pub(crate) picks: Vec<Picked>,
+    /// The backends that are configured.
+    pub(crate) configured: Vec<usize>,
     agenda: Agenda,
 }
 
@@ -91,6 +94,7 @@ impl World {
             accepts: 0,
             accepted: 0,
             picks: Vec::new(),
+            configured: Vec::new(),
             agenda: Agenda::default(),
         }
     }

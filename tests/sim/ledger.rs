@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rondel::config::Config;
+
 use super::exchange::Exchange;
 use super::faults::Fault;
 use super::kernel::World;
 use super::losses::Loss;
 use super::plan::Plan;
 use super::sock::{Home, Peer, SockId};
+use super::turns;
 
 /// How a request ended at its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,23 +102,25 @@ pub(crate) struct Ledger {
     pub(crate) retries: usize,
     pub(crate) backends: usize,
     pub(crate) failures_max: usize,
-    pub(crate) take_out_last: bool,
+    pub(crate) may_lose_last: bool,
     /// When what still runs is cut short.
     pub(crate) cut_at: Option<Duration>,
 }
 
 impl Ledger {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let pool = &plan.config.pools[0];
+        let pool = |config: &Config| config.pools[0].clone();
         Self {
             entries: Vec::new(),
             reasons: BTreeMap::new(),
             claims: Vec::new(),
             claimed: BTreeMap::new(),
-            retries: usize::from(pool.retries),
-            backends: plan.config.pools[0].backends.len(),
-            failures_max: usize::try_from(pool.failures_max).expect("small"),
-            take_out_last: pool.take_out_last,
+            retries: usize::from(plan.least(|config| pool(config).retries)),
+            backends: plan.least(|config| pool(config).backends.len()),
+            failures_max: usize::try_from(plan.least(|config| pool(config).failures_max))
+                .expect("small"),
+            // Whoever was live may have been removed.
+            may_lose_last: plan.config.pools[0].take_out_last || !plan.reloads.is_empty(),
             cut_at: plan
                 .drain_at
                 .map(|at| at + plan.config.timeouts.drain)
@@ -248,7 +253,7 @@ impl Ledger {
             );
         }
         if faultless {
-            take_turns(&world.picks, plan);
+            turns::check(&world.picks, plan);
         }
     }
 
@@ -311,22 +316,4 @@ impl Entry {
         };
         total == 2 && deaths >= 1 && apart && self.exchange.is_idempotent()
     }
-}
-
-/// Exact round robin: those that are alive follow each other in the order of the configuration, whoever else is tried in
-/// between.
-fn take_turns(picks: &[usize], plan: &Plan) {
-    let backends = plan.config.pools[0].backends.len();
-    let alive: Vec<usize> = (0..backends)
-        .filter(|&backend| plan.dead != Some(backend))
-        .collect();
-    let mut picked = picks.iter().filter(|&&pick| plan.dead != Some(pick));
-    assert!(
-        alive
-            .iter()
-            .cycle()
-            .zip(&mut picked)
-            .all(|(turn, pick)| turn == pick),
-        "of {alive:?} not each in turn: {picks:?}"
-    );
 }

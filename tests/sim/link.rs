@@ -86,7 +86,7 @@ impl Tunnel {
 
     /// Whether all came that was to come, and then the end: not because the proxy had waited long enough.
     pub(crate) fn is_whole(&self, exchange: &Exchange, plan: &Plan, now: Duration) -> bool {
-        let patience = plan.config.timeouts.tunnel;
+        let patience = plan.timeouts().tunnel;
         let waited = !exchange.swaps && now >= self.last + patience;
         self.has_all(exchange) && !waited
     }
@@ -198,7 +198,7 @@ impl Link {
 
     /// Waits for the proxy to close; it must do so in time.
     fn stay(&mut self, plan: &Plan, world: &mut World) -> bool {
-        let timeouts = plan.config.timeouts;
+        let timeouts = plan.timeouts();
         let patience = timeouts.client_idle.max(timeouts.linger) + Duration::from_secs(1);
         if self.waits(patience, world) {
             return false;

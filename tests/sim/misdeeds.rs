@@ -209,7 +209,7 @@ impl Planned {
                 let rest = self
                     .bytes
                     .split_off(world.rng.between(1, self.bytes.len() - 1));
-                let timeouts = plan.config.timeouts;
+                let timeouts = plan.timeouts();
                 let stall = timeouts.response.max(timeouts.body) + Duration::from_millis(500);
                 out.extend([
                     Out::Bytes(self.bytes),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rondel::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
 
 use super::faults::{Fault, Faults};
+use super::reloads::{self, BACKENDS_MAX, Reload};
 use super::rng::Rng;
 use super::scenes::SCENES;
 use super::sock::Profile;
@@ -15,6 +16,9 @@ use super::sock::Profile;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) config: Config,
+    /// How many other configurations follow it, and which.
+    pub(crate) reloads_max: usize,
+    pub(crate) reloads: Vec<Reload>,
     pub(crate) faults: Faults,
     pub(crate) profile: Profile,
     pub(crate) clients: usize,
@@ -70,15 +74,39 @@ impl Plan {
         if rng.chance(80) {
             return SCENES[rng.below(SCENES.len())].plan(rng);
         }
-        if !rng.chance(250) {
-            return Self::with_faults(Faults::draw(rng), rng);
-        }
-        let mut plan = Self::with_faults(Faults::default(), rng);
+        let mut plan = if rng.chance(250) {
+            Self::with_faults(Faults::default(), rng)
+        } else {
+            Self::with_faults(Faults::draw(rng), rng)
+        };
         let backends = plan.config.pools[0].backends.len();
-        if backends > 1 && rng.chance(300) {
+        if plan.is_faultless() && backends > 1 && rng.chance(300) {
             plan.dead = Some(rng.below(backends));
+        } else if rng.chance(300) {
+            plan.reloads_max = rng.pick(&[1, 2, 5, 20]);
         }
-        plan
+        plan.complete(rng)
+    }
+
+    /// What follows from all that was drawn.
+    pub(crate) fn complete(mut self, rng: &mut Rng) -> Self {
+        self.config.pool_mut(0).timeouts = self.config.timeouts;
+        self.reloads = reloads::draw(&self, rng);
+        self
+    }
+
+    /// How many backends there ever are.
+    pub(crate) fn backends_ever(&self) -> usize {
+        if self.reloads.is_empty() {
+            self.config.pools[0].backends.len()
+        } else {
+            BACKENDS_MAX
+        }
+    }
+
+    /// A pause that every body timer allows, and nearly not.
+    pub(crate) fn trickle_pause(&self) -> Duration {
+        self.least(|config| config.timeouts.body) * 6 / 10
     }
 
     pub(crate) fn with_faults(faults: Faults, rng: &mut Rng) -> Self {
@@ -103,6 +131,8 @@ impl Plan {
             .then(|| drain_at.unwrap_or_default() + rng.duration(Duration::ZERO, drain_max));
         Self {
             config: config(rng, listeners, window_max),
+            reloads_max: 0,
+            reloads: Vec::new(),
             profile: Profile {
                 latency: (Duration::ZERO, latency),
                 window: (window_min, window_max),
@@ -196,8 +226,12 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "descriptors {}, drain {:?}, cut {:?}, dead {:?}",
-            self.descriptors_max, self.drain_at, self.cut_at, self.dead
+            "descriptors {}, drain {:?}, cut {:?}, dead {:?}, {} reloads",
+            self.descriptors_max,
+            self.drain_at,
+            self.cut_at,
+            self.dead,
+            self.reloads.len()
         )
     }
 }
@@ -271,7 +305,7 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
     }
 }
 
-fn port(base: u16, index: usize) -> u16 {
+pub(super) fn port(base: u16, index: usize) -> u16 {
     base + u16::try_from(index).expect("few")
 }
 

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rondel::config::Config;
 use rondel::net::stream::{Owner, Readiness};
 use rondel::proxy::{Bound, Doing, Now, Proxy, Setup};
 
@@ -14,17 +15,19 @@ use super::agenda::Due;
 use super::backends::Backend;
 use super::checks::{Tick, Watch};
 use super::clients::Client;
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Turn};
 use super::descriptors::Descriptors;
 use super::exchange::Exchange;
 use super::faults::Fault;
 use super::kernel::World;
 use super::ledger::Ledger;
-use super::plan::Plan;
+use super::plan::{Plan, backend_addr};
+use super::reloads::{Before, indices};
 use super::rng::Rng;
 use super::scenes::Scene;
 use super::sock::Peer;
 use super::stream::SimNet;
+use super::turns::Picked;
 
 /// The scene in which the proxy is told to stop at once.
 const SCENE_CUT: usize = usize::MAX;
@@ -102,6 +105,10 @@ struct Sim<'a> {
     base: Instant,
     drain_asked: bool,
     cut_asked: bool,
+    /// The configuration that is to be served next.
+    reload_asked: VecDeque<usize>,
+    /// The one that is served.
+    config: &'a Config,
     watch: Watch,
     ticks: u64,
 }
@@ -114,8 +121,12 @@ impl<'a> Sim<'a> {
         for _ in &plan.config.listeners {
             guard.listen();
         }
-        for backend in &plan.config.pools[0].backends {
-            guard.settle(backend.addrs.clone());
+        guard.configured = indices(&plan.config);
+        for index in 0..plan.backends_ever() {
+            let mut backends = plan.config.pools[0].backends.iter();
+            let configured = backends.find(|backend| backend.name == format!("b{index}"));
+            let addrs = configured.map(|backend| backend.addrs.clone());
+            guard.settle(addrs.unwrap_or_else(|| vec![backend_addr(index, 0)]));
         }
         for index in 0..plan.clients {
             let mut todo = VecDeque::new();
@@ -156,14 +167,14 @@ impl<'a> Sim<'a> {
             ),
             world,
             clients,
-            backends: (0..plan.config.pools[0].backends.len())
-                .map(Backend::new)
-                .collect(),
+            backends: (0..plan.backends_ever()).map(Backend::new).collect(),
             ledger,
             rng: rng.fork(),
             base,
             drain_asked: false,
             cut_asked: false,
+            reload_asked: VecDeque::new(),
+            config: &plan.config,
             watch: Watch::default(),
             ticks: 0,
         }
@@ -191,7 +202,7 @@ impl<'a> Sim<'a> {
         loop {
             self.run_scripts();
             let mut world = self.world.borrow_mut();
-            if world.descriptors.has_ready() || self.drain_asked || self.cut_asked {
+            if world.descriptors.has_ready() || self.is_asked() {
                 let until = world.now + late;
                 drop(world);
                 self.pass(until);
@@ -214,6 +225,11 @@ impl<'a> Sim<'a> {
         }
     }
 
+    /// Whether somebody wants something of the proxy.
+    fn is_asked(&self) -> bool {
+        self.drain_asked || self.cut_asked || !self.reload_asked.is_empty()
+    }
+
     /// Time passes, whatever happens.
     fn pass(&mut self, until: Duration) {
         while self.world.borrow_mut().step(until) {
@@ -232,6 +248,7 @@ impl<'a> Sim<'a> {
                 Peer::Backend(index, sock) => {
                     self.backends[index].run(sock, self.plan, world, &mut self.ledger)
                 }
+                Peer::Reload(nth) => self.reload_asked.push_back(nth),
                 Peer::Scene(0) => self.drain_asked = true,
                 Peer::Scene(SCENE_CUT) => self.cut_asked = true,
                 Peer::Scene(scene) if scene % 2 == 1 => {
@@ -263,6 +280,9 @@ impl<'a> Sim<'a> {
             instant: self.base + self.now(),
             wall: wall(self.now()),
         };
+        if let Some(nth) = self.reload_asked.pop_front() {
+            self.reload(nth, now);
+        }
         if std::mem::take(&mut self.drain_asked) {
             self.drain(now);
         }
@@ -323,6 +343,39 @@ impl<'a> Sim<'a> {
             };
             events.insert(self.rng.below(events.len() + 1), (owner, hint));
         }
+    }
+
+    /// Another configuration is served from now on, unless the proxy is to stop.
+    fn reload(&mut self, nth: usize, now: Now) {
+        if self.proxy.is_draining() {
+            return;
+        }
+        let reload = &self.plan.reloads[nth];
+        let mut world = self.world.borrow_mut();
+        let before = Before::look(
+            reload,
+            self.proxy.counts().sessions,
+            self.config,
+            &mut world,
+        );
+        drop(world);
+        let listeners = reload.config.listeners.iter().zip(&reload.listeners);
+        let bound: Vec<Bound> = listeners
+            .map(|(configured, &listener)| Bound {
+                listener,
+                addr: configured.addr,
+            })
+            .collect();
+        let setup = Setup::new(reload.config.clone());
+        self.proxy.reload(setup, &bound, now);
+        self.config = &reload.config;
+        self.watch.coverage.turn(Turn::Reloaded);
+        let mut world = self.world.borrow_mut();
+        world.doors.all_are_let_in = false;
+        world.accepts = 0;
+        world.configured = indices(&reload.config);
+        world.picks.push(Picked::Reload(nth));
+        before.compare(&world);
     }
 
     fn drain(&mut self, now: Now) {
@@ -399,10 +452,13 @@ fn plan_scenes(plan: &Plan, world: &mut World) {
     if let Some(at) = plan.drain_at {
         world.plan(at, Due::Wake(Peer::Scene(0)));
     }
+    for (nth, reload) in plan.reloads.iter().enumerate() {
+        world.plan(reload.at, Due::Wake(Peer::Reload(nth)));
+    }
     if let Some(at) = plan.cut_at {
         world.plan(at, Due::Wake(Peer::Scene(SCENE_CUT)));
     }
-    for backend in 0..plan.config.pools[0].backends.len() {
+    for backend in 0..plan.backends_ever() {
         let mut at = Duration::ZERO;
         for _ in 0..3 {
             if world.faults.can(Fault::Restart) && world.rng.chance(300) {

@@ -327,8 +327,7 @@ impl Scene {
         let mut plan = Plan::with_faults(Faults::only(self.faults), rng);
         plan.clients = plan.clients.min(20);
         (self.prepare)(&mut plan);
-        plan.config.pool_mut(0).timeouts = plan.config.timeouts;
-        plan
+        plan.complete(rng)
     }
 }
 

@@ -108,7 +108,7 @@ impl Author<'_> {
             let exchange = ledger.exchange(id).clone();
             if place > 0 {
                 self.pause();
-                self.stall(Fault::Silence, self.plan.config.timeouts.client_idle);
+                self.stall(Fault::Silence, self.plan.timeouts().client_idle);
             }
             self.steps.push_back(Step::Begin(id));
             self.request(&exchange);
@@ -140,7 +140,7 @@ impl Author<'_> {
     }
 
     fn request(&mut self, exchange: &Exchange) {
-        let timeouts = self.plan.config.timeouts;
+        let timeouts = self.plan.timeouts();
         let mut head = exchange.head();
         let body = exchange.coded_body(&mut self.world.rng);
         if exchange.expects {
@@ -175,7 +175,7 @@ impl Author<'_> {
 
     /// Byte by byte, each in time, for longer than two windows of the rate.
     fn trickle(&mut self, body: &[u8]) {
-        let pause = (self.plan.config.timeouts.body * 6 / 10).min(Duration::from_secs(8));
+        let pause = (self.plan.trickle_pause()).min(Duration::from_secs(8));
         let lasts = 3 * RATE_WINDOW;
         let count = usize::try_from(lasts.as_millis() / pause.as_millis()).expect("few");
         let (drops, rest) = body.split_at(count.min(body.len()));
@@ -206,7 +206,7 @@ impl Author<'_> {
         self.pieces(
             bytes[early..].to_vec(),
             Fault::SlowBody,
-            self.plan.config.timeouts.tunnel,
+            self.plan.timeouts().tunnel,
         );
         self.steps.push_back(Step::Shut);
         self.steps.push_back(Step::Stay);

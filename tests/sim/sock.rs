@@ -26,6 +26,8 @@ pub(crate) enum Peer {
     Backend(usize, SockId),
     /// The scene shifter: drain, backends that die and return.
     Scene(usize),
+    /// Whoever reloads: which configuration comes.
+    Reload(usize),
 }
 
 /// Where a socket lives.
