@@ -129,7 +129,12 @@ impl<N: Net> Proxy<N> {
             self.accepting.open = bound.iter().map(|bound| bound.listener).collect();
             return;
         }
-        // Who has knocked already is let in.
+        // Who has knocked already is let in, told of or not; who knocks elsewhere can wait.
+        for &listener in &gone {
+            self.accepting.readable[listener] = true;
+        }
+        self.accepting.paused_until = None;
+        self.accepting.open.clone_from(&gone);
         self.accept(usize::MAX);
         for listener in gone {
             self.accepting.readable[listener] = false;
