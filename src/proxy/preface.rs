@@ -45,7 +45,8 @@ impl<S: Stream> Session<S> {
                 input.keep(len, false, &mut cx.buffers);
                 cx.budget = cx.budget.saturating_sub(len);
                 self.addr = source.unwrap_or(self.addr);
-                Step::Moved(Phase::Request)
+                // The time for a head was the header's; the request has its own.
+                self.await_request(cx)
             }
             Ok(None) => {
                 input.keep(0, true, &mut cx.buffers);
