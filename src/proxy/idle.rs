@@ -65,7 +65,7 @@ impl<S: Stream> Idle<S> {
         self.upstreams.vacant_key()
     }
 
-    /// Keeps a silent upstream as its pool says; where there are too many, the oldest of its backend goes.
+    /// Keeps a silent upstream as its pool says; where there are too many, the oldest of its backend go.
     pub(crate) fn put(&mut self, kept: Kept<S>, backend: BackendId, pool: &Pool, now: Instant) {
         if pool.idle_per_backend_max == 0 {
             return;
@@ -90,7 +90,13 @@ impl<S: Stream> Idle<S> {
         }
         self.lists[at].newest = Some(key);
         self.lists[at].len += 1;
-        if self.lists[at].len > pool.idle_per_backend_max
+        // Where a reload made the time shorter, it is for those that wait already too: the oldest still leaves first.
+        let mut before = older;
+        while let Some(key) = before.filter(|&key| self.upstreams[key].expiry > expiry) {
+            self.upstreams[key].expiry = expiry;
+            before = self.upstreams[key].older;
+        }
+        while self.lists[at].len > pool.idle_per_backend_max
             && let Some(oldest) = self.lists[at].oldest
         {
             self.remove(oldest);
