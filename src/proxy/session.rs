@@ -287,7 +287,8 @@ impl<S: Stream> Session<S> {
             let idle_since = self
                 .deadline
                 .checked_sub(cx.config.timeouts.client_idle)
-                .unwrap_or(cx.now.instant);
+                // A reload may have made that time shorter since.
+                .map_or(cx.now.instant, |since| since.min(cx.now.instant));
             self.deadline = self
                 .deadline
                 .min((idle_since + DRAIN_GRACE).max(cx.now.instant));
