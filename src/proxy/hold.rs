@@ -72,7 +72,8 @@ impl<S: Stream> Session<S> {
                 && cx.balance.live_in(id) == 0
                 && !attempt.has_tried_a_live_one(cx)
         });
-        let Some(pool) = holds else {
+        // For a pool that was removed nobody need wait.
+        let (Some(pool), Some(taken)) = (holds, cx.held_in(id).cloned()) else {
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         };
         let until = attempt
@@ -83,10 +84,7 @@ impl<S: Stream> Session<S> {
             let consequence = cx.meet(Failure::HoldTimeout);
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         }
-        let Some(place) = cx
-            .held_in(id)
-            .and_then(|taken| Place::take(taken, pool.held_max))
-        else {
+        let Some(place) = Place::take(&taken, pool.held_max) else {
             let consequence = cx.meet(Failure::QueueFull);
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         };
@@ -122,8 +120,13 @@ impl<S: Stream> Session<S> {
             attempt.turn_to(pick, cx);
             return self.set_out(attempt, head, cx);
         }
-        if held.until <= now {
-            let consequence = cx.meet(Failure::HoldTimeout);
+        let is_removed = cx.held_in(serving.pool).is_none();
+        if held.until <= now || is_removed {
+            let consequence = cx.meet(if is_removed {
+                Failure::NoBackend
+            } else {
+                Failure::HoldTimeout
+            });
             let Held { attempt, head, .. } = *held;
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         }

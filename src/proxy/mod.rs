@@ -351,9 +351,6 @@ impl<N: Net> Proxy<N> {
 
     /// Requests that are held look again whether there is a backend.
     fn wake_held(&mut self) {
-        if self.shared.pools.iter().all(|pool| pool.held.get() == 0) {
-            return;
-        }
         for (_, session) in &mut self.sessions {
             if session.is_held() {
                 enqueue(&mut self.ready, session);
