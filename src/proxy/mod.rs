@@ -227,6 +227,10 @@ impl<N: Net> Proxy<N> {
             return;
         }
         self.shared.now = now;
+        // Told of or not.
+        for &listener in &self.accepting.open {
+            self.accepting.readable[listener] = true;
+        }
         self.accept(usize::MAX);
         self.finish_before(deadline);
     }
