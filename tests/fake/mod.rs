@@ -255,19 +255,32 @@ impl Fake {
 
     /// A proxy with these limits, on a network on which everything has room.
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::configured(Config {
+            limits,
+            ..Self::config()
+        })
+    }
+
+    /// One listener and one backend.
+    pub(crate) fn config() -> Config {
+        let listen = SocketAddr::from(([192, 0, 2, 1], 8080));
+        Config::simple(&[listen], Pool::new("default", vec![Self::backend(1)]))
+    }
+
+    /// The backend of this number.
+    pub(crate) fn backend(number: u8) -> Backend {
+        let addr = SocketAddr::from(([192, 0, 2, 1 + number], 80));
+        Backend::at(&format!("b{number}"), addr.into(), vec![addr])
+    }
+
+    /// A proxy of this configuration, on a network on which everything has room.
+    pub(crate) fn configured(config: Config) -> Self {
         let world = Rc::new(RefCell::new(World {
             socks: Vec::with_capacity(SOCKS),
             descriptors_max: usize::MAX,
             upstream_room: usize::MAX,
             ..World::default()
         }));
-        let listen = SocketAddr::from(([192, 0, 2, 1], 8080));
-        let addr = SocketAddr::from(([192, 0, 2, 2], 80));
-        let backend = Backend::at("b1", addr.into(), vec![addr]);
-        let config = Config {
-            limits,
-            ..Config::simple(&[listen], Pool::new("default", vec![backend]))
-        };
         #[expect(
             clippy::disallowed_methods,
             reason = "the clock needs one moment to count from"
@@ -277,13 +290,21 @@ impl Fake {
             instant,
             wall: SystemTime::UNIX_EPOCH,
         };
-        let proxy = Proxy::new(
-            FakeNet(Rc::clone(&world)),
-            Setup::new(config),
-            &Bound::in_order(&[listen]),
-            now,
-        );
+        let bound = bound(&config);
+        let net = FakeNet(Rc::clone(&world));
+        let proxy = Proxy::new(net, Setup::new(config), &bound, now);
         Self { world, proxy, now }
+    }
+
+    /// Another configuration, and a tick.
+    pub(crate) fn reload(&mut self, config: Config) {
+        self.reload_at(config.clone(), &bound(&config));
+    }
+
+    /// Another configuration, whose listeners are these.
+    pub(crate) fn reload_at(&mut self, config: Config, bound: &[Bound]) {
+        self.proxy.reload(Setup::new(config), bound, self.now);
+        self.settle();
     }
 
     /// No more than so many sockets at a time from now on.
@@ -387,4 +408,10 @@ impl Fake {
         }
         panic!("it spins: {:?}", self.proxy.counts());
     }
+}
+
+/// The listeners of a configuration, whose numbers are their places.
+fn bound(config: &Config) -> Vec<Bound> {
+    let addrs: Vec<SocketAddr> = config.listeners.iter().map(|one| one.addr).collect();
+    Bound::in_order(&addrs)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     prepare: fn(&mut Plan),
 }
 
-pub(crate) static SCENES: [Scene; 21] = [
+pub(crate) static SCENES: [Scene; 23] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
@@ -308,6 +308,25 @@ pub(crate) static SCENES: [Scene; 21] = [
         },
     },
     Scene {
+        name: "reloads, and nothing else goes wrong",
+        reaches: &[],
+        runs: 20,
+        faults: &[],
+        prepare: reloaded,
+    },
+    Scene {
+        name: "reloads while backends die and connections are refused",
+        reaches: &["reused-upstream-closed", "connect-refused"],
+        runs: 10,
+        faults: &[
+            (Fault::Restart, 500),
+            (Fault::Refused, 100),
+            (Fault::IdleFin, 100),
+            (Fault::Vanish, 50),
+        ],
+        prepare: reloaded,
+    },
+    Scene {
         name: "a crowd comes and leaves",
         reaches: &[],
         runs: 3,
@@ -329,6 +348,12 @@ impl Scene {
         (self.prepare)(&mut plan);
         plan.complete(rng)
     }
+}
+
+/// Many reloads among many clients.
+fn reloaded(plan: &mut Plan) {
+    (plan.clients, plan.requests_max) = (plan.clients.max(12), 8);
+    plan.reloads_max = 30;
 }
 
 /// Windows that a body does not fit into.

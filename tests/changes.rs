@@ -1,0 +1,218 @@
+//! What goes on while the configuration changes: clients that wait at a listener, idle connections, requests that are held,
+//! and what a header in front of a request has to do with it. Most of it went wrong once.
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::Fake;
+use rondel::config::{Config, WhenAllDown};
+use rondel::proxy::failure::Failure;
+use rondel::proxy::{Bound, Doing};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+
+/// What one session does, if there is one.
+fn doing(fake: &Fake) -> Option<Doing> {
+    fake.proxy.sessions().next().map(|glance| glance.doing)
+}
+
+/// How often this went wrong.
+fn met(fake: &Fake, failure: Failure) -> u64 {
+    let failures = fake.proxy.failures().iter();
+    failures
+        .filter(|(met, _)| *met == failure)
+        .map(|(_, times)| times)
+        .sum()
+}
+
+/// A configuration whose one backend may go out, and then requests are held.
+fn holding(seconds: u64) -> Config {
+    let mut config = Fake::config();
+    let pool = config.pool_mut(0);
+    (pool.when_all_down, pool.take_out_last) = (WhenAllDown::Hold, true);
+    (pool.failures_max, pool.retries) = (1, 0);
+    pool.timeouts.hold = Duration::from_secs(seconds);
+    config
+}
+
+/// A proxy that holds one request, and that client.
+fn held(config: Config) -> (Fake, usize) {
+    let mut fake = Fake::configured(config);
+    let client = fake.call();
+    fake.say(client, GET);
+    // The connection is never made.
+    fake.pass(Duration::from_secs(3));
+    assert_eq!(doing(&fake), Some(Doing::Hold));
+    (fake, client)
+}
+
+#[test]
+fn who_has_knocked_at_a_listener_that_closes_is_let_in_although_nobody_told() {
+    let mut fake = Fake::new();
+    fake.stand_at_the_door();
+    let config = Fake::config();
+    let elsewhere = Bound {
+        listener: 1,
+        addr: config.listeners[0].addr,
+    };
+    fake.reload_at(config, &[elsewhere]);
+    assert_eq!(fake.proxy.counts().sessions, 1);
+}
+
+#[test]
+fn who_has_knocked_before_a_drain_is_let_in_although_nobody_told() {
+    let mut fake = Fake::new();
+    fake.stand_at_the_door();
+    let now = fake.now;
+    fake.proxy.drain(now);
+    assert_eq!(fake.proxy.counts().sessions, 1);
+}
+
+#[test]
+fn idle_upstreams_wait_no_longer_than_a_reload_says() {
+    let mut config = Fake::config();
+    let mut fake = Fake::configured(config.clone());
+    let clients = [fake.call(), fake.call()];
+    let upstreams = clients.map(|client| {
+        fake.say(client, GET);
+        fake.newest()
+    });
+    for upstream in upstreams {
+        fake.hint(upstream, false, true);
+        fake.say(upstream, OK);
+    }
+    assert_eq!(fake.proxy.counts().idle_upstreams, 2);
+    config.pool_mut(0).timeouts.upstream_idle = Duration::from_secs(2);
+    fake.reload(config);
+    // One is used once more, and waits for as long as is said now; so does the other.
+    fake.say(clients[0], GET);
+    fake.say(upstreams[1], OK);
+    assert_eq!(fake.proxy.counts().idle_upstreams, 2);
+    fake.pass(Duration::from_secs(2));
+    assert_eq!(fake.proxy.counts().idle_upstreams, 0);
+}
+
+#[test]
+fn no_more_upstreams_are_idle_than_a_reload_allows() {
+    let mut config = Fake::config();
+    let mut fake = Fake::configured(config.clone());
+    let clients = [(); 4].map(|()| fake.call());
+    let upstreams = clients.map(|client| {
+        fake.say(client, GET);
+        fake.newest()
+    });
+    for upstream in upstreams {
+        fake.hint(upstream, false, true);
+        fake.say(upstream, OK);
+    }
+    assert_eq!(fake.proxy.counts().idle_upstreams, 4);
+    config.pool_mut(0).idle_per_backend_max = 1;
+    fake.reload(config);
+    fake.say(clients[0], GET);
+    fake.say(upstreams[3], OK);
+    assert_eq!(fake.proxy.counts().idle_upstreams, 1);
+}
+
+#[test]
+fn a_client_that_is_idle_leaves_a_drain_soon_although_a_reload_gave_it_less_time() {
+    let mut config = Fake::config();
+    let mut fake = Fake::configured(config.clone());
+    fake.call();
+    config.timeouts.client_idle = Duration::from_secs(2);
+    fake.reload(config);
+    let now = fake.now;
+    fake.proxy.drain(now);
+    fake.pass(Duration::from_secs(2));
+    assert!(fake.proxy.is_finished());
+}
+
+#[test]
+fn a_header_in_pieces_takes_nothing_from_the_time_for_the_request() {
+    let mut config = Fake::config();
+    config.listeners[0].accept_proxy = vec!["192.0.2.0/24".parse().expect("it is a network")];
+    let mut fake = Fake::configured(config);
+    let client = fake.call();
+    fake.say(client, b"PROXY TCP4 10.0.0.1 10.0.0.2 1");
+    assert_eq!(doing(&fake), Some(Doing::Preface));
+    fake.say(client, b"000 80\r\n");
+    assert_eq!(doing(&fake), Some(Doing::Request));
+    // A request that begins has ten seconds for its head, a client that has not begun one a minute.
+    fake.pass(Duration::from_secs(11));
+    assert_eq!(met(&fake, Failure::HeadTimeout), 0);
+    assert_eq!(doing(&fake), Some(Doing::Request));
+    fake.pass(Duration::from_secs(60));
+    assert_eq!(met(&fake, Failure::ClientIdle), 1);
+}
+
+#[test]
+fn a_header_that_does_not_come_to_its_end_is_waited_for_no_longer_than_a_head() {
+    let mut config = Fake::config();
+    config.listeners[0].accept_proxy = vec!["192.0.2.0/24".parse().expect("it is a network")];
+    let mut fake = Fake::configured(config);
+    let client = fake.call();
+    fake.say(client, b"PROXY TCP4 10.0.0.1");
+    fake.pass(Duration::from_secs(11));
+    assert_eq!(met(&fake, Failure::HeadTimeout), 1);
+    assert_eq!(fake.proxy.counts().sessions, 0);
+}
+
+#[test]
+fn a_request_that_is_held_is_answered_when_a_reload_removes_its_pool() {
+    let (mut fake, client) = held(holding(500));
+    let before = fake.sock(client).written;
+    let mut config = holding(500);
+    config.pool_mut(0).name = "other".to_owned();
+    fake.reload(config);
+    assert!(fake.sock(client).written > before, "it waits for nobody");
+    assert_eq!(met(&fake, Failure::NoBackend), 1);
+}
+
+#[test]
+fn a_request_whose_pool_is_removed_meanwhile_is_told_what_went_wrong() {
+    let mut fake = Fake::configured(holding(500));
+    let client = fake.call();
+    fake.say(client, GET);
+    let mut config = holding(500);
+    config.pool_mut(0).name = "other".to_owned();
+    fake.reload(config);
+    fake.pass(Duration::from_secs(3));
+    assert_eq!(met(&fake, Failure::ConnectTimeout), 1);
+    assert_eq!(met(&fake, Failure::QueueFull), 0);
+    assert!(fake.sock(client).written > 0);
+}
+
+#[test]
+fn a_request_that_is_held_goes_to_a_backend_that_a_reload_brings() {
+    let (mut fake, client) = held(holding(500));
+    let mut config = holding(500);
+    let backends = &mut config.pool_mut(0).backends;
+    backends.push(Fake::backend(2));
+    fake.reload(config);
+    assert_eq!(doing(&fake), Some(Doing::Connect));
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.say(upstream, OK);
+    assert!(fake.sock(client).written > OK.len());
+    assert_eq!(fake.proxy.counts().held_bytes, 0);
+}
+
+#[test]
+fn a_request_that_is_held_gives_its_place_back() {
+    let mut config = holding(1);
+    let pool = config.pool_mut(0);
+    // Before the backend is tried again.
+    (pool.timeouts.hold, pool.held_max) = (Duration::from_millis(500), 1);
+    let (mut fake, _) = held(config);
+    for round in 1..4 {
+        let another = fake.call();
+        fake.say(another, GET);
+        assert_eq!(met(&fake, Failure::QueueFull), round);
+    }
+    fake.pass(Duration::from_millis(500));
+    assert_eq!(met(&fake, Failure::HoldTimeout), 1);
+    let another = fake.call();
+    fake.say(another, GET);
+    assert_eq!(met(&fake, Failure::QueueFull), 3);
+}
