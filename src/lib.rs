@@ -148,13 +148,21 @@
 //!
 //! 1. The kernel tells of bytes for a client's descriptor; a table says which session's; its flag is set, it is queued.
 //! 2. Its turn: one read into the loop's buffer (`net::conn`), one call that parses, judges and rewrites the head
-//!    (`http::forward`), into storage that stays until the response begins, should the request be sent again.
-//! 3. The balancer picks a backend ([`balance`]); an idle upstream is taken, or a connection begun (`proxy::connect`).
+//!    (`http::forward`), into storage that stays until the response begins, should the request be sent again. Between judging
+//!    and rewriting the request's route is found ([`route`]), which says what is changed and which pool it is for
+//!    (`proxy::choose`).
+//! 3. The pool's policy picks a backend ([`balance`]); an idle upstream is taken, or a connection begun (`proxy::connect`).
 //! 4. Head and body leave in one write. The body is judged as it passes (`http::body`), in the buffer it was read into; of a
 //!    large one most goes from socket to socket in the kernel (`proxy::pump`).
 //! 5. The upstream's descriptor tells of the response: read, parsed, judged, rewritten, written to the client
 //!    (`proxy::exchange`).
 //! 6. Both done: the upstream goes back to the idle ones, the client may ask again, nothing is held.
+//!
+//! # Another configuration
+//!
+//! It is read, checked, compared and compiled beside the loop (`event_loop::reload`), and switched to between two ticks
+//! (`proxy::reload`): listeners, pools and backends that are still there go on as they were, and whatever has begun keeps what it
+//! began with.
 //!
 //! What can go wrong on the way stands in one table ([`proxy::failure`]).
 

@@ -1,6 +1,8 @@
 //! Waiting for a request: from the end of the last one to a head that is complete, judged, and written anew for whoever its
 //! route chooses.
 
+use log::debug;
+
 use crate::http::forward::{self, Facts};
 use crate::http::head;
 use crate::http::inquiry::Inquiry;
@@ -63,7 +65,10 @@ impl<S: Stream> Session<S> {
         let (mut head, buffers) = (Vec::new(), &mut cx.buffers);
         let reserve = |head: &mut Vec<u8>, bytes| buffers.reserve(head, bytes);
         let (config, routes, splits, mut choice) = (&cx.config, &cx.routes, &mut cx.splits, None);
+        let peer = facts.client;
+        let mut client = peer;
         let choose = |inquiry: &Inquiry<'_>| {
+            client = inquiry.client;
             let chosen = choose(config, routes, splits, door.place, inquiry)?;
             let edits = chosen.edits(routes);
             choice = Some(chosen);
@@ -73,6 +78,9 @@ impl<S: Stream> Session<S> {
             Ok(Some((len, request))) => {
                 input.keep(len, false, &mut cx.buffers);
                 cx.budget = cx.budget.saturating_sub(len.max(HEAD_COST_MIN));
+                if client != peer {
+                    debug!("s{} {peer} sends for {client}", self.number);
+                }
                 let choice = choice.expect("a head that goes on has made its choice");
                 self.serve(choice, request, head, cx)
             }
