@@ -226,13 +226,17 @@ impl Tier {
             percent == 0 || has < may
         };
         let candidates = candidates().filter(|(_, member)| has_room(member));
-        let best = if self.equal {
-            candidates.max_by_key(|(_, member)| meet(key, member.hash))
+        if self.equal {
+            let best = candidates.max_by_key(|(_, member)| meet(key, member.hash));
+            best.map(|(at, _)| at)
         } else {
+            // Once for each: a score costs far more than to compare two.
             let score = |member: &Member| score(meet(key, member.hash), member.turn.weight);
-            candidates.max_by(|(_, one), (_, other)| score(one).total_cmp(&score(other)))
-        };
-        best.map(|(at, _)| at)
+            let scores = candidates.map(|(at, member)| (at, score(member)));
+            scores
+                .max_by(|(_, one), (_, other)| one.total_cmp(other))
+                .map(|(at, _)| at)
+        }
     }
 
     /// A backend may be picked from now on. Whose turn it was, it stays, unless the newcomer stands right before that one:
