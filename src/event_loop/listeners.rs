@@ -25,6 +25,8 @@ struct Open {
     name: String,
     /// As configured.
     addr: SocketAddr,
+    /// Whether IPv4 at its address was for another listener when it was opened.
+    is_split: bool,
     bound: Bound,
 }
 
@@ -55,6 +57,9 @@ impl Listeners {
                 |wanted, open| wanted.addr == open.addr,
             ],
         );
+        if let Some(refused) = self.split_anew(configured, &stay) {
+            return Err(refused);
+        }
         let mut handed_in = hand_in(configured, &stay, inherited);
         let mut listeners = Self::default();
         let mut opened = Vec::new();
@@ -82,10 +87,30 @@ impl Listeners {
             listeners.0.push(Open {
                 name: wanted.name.clone(),
                 addr: wanted.addr,
+                is_split: is_split(wanted.addr, configured),
                 bound,
             });
         }
         Ok(listeners)
+    }
+
+    /// One that stays, but is to take IPv4 too from now on, or no more. That is settled when a socket is bound, and another one
+    /// cannot be bound beside it; without a word, clients of IPv4 would find nobody any more.
+    fn split_anew(&self, configured: &[Listener], stay: &[Option<usize>]) -> Option<NotBound> {
+        let staying = configured.iter().zip(stay);
+        let mut changed = staying.filter(|(wanted, place)| {
+            let split = is_split(wanted.addr, configured);
+            place.is_some_and(|place| self.0[place].is_split != split)
+        });
+        let (wanted, _) = changed.next()?;
+        let why = match is_split(wanted.addr, configured) {
+            true => "it takes IPv4 too, and goes on to until rondel is started anew",
+            false => "it takes no IPv4, and cannot before rondel is started anew",
+        };
+        Some(NotBound {
+            addr: wanted.addr,
+            error: io::Error::new(io::ErrorKind::AddrInUse, why),
+        })
     }
 
     /// Says in the log what is different from the present ones.
@@ -205,6 +230,7 @@ mod tests {
         let open = listeners.iter().enumerate().map(|(i, (name, addr))| Open {
             name: (*name).to_owned(),
             addr: addr.parse().unwrap(),
+            is_split: false,
             bound: Bound {
                 listener: i,
                 addr: addr.parse().unwrap(),
@@ -238,6 +264,31 @@ mod tests {
         let wanted = [("new", "[::1]:0"), ("a", "[::1]:0"), ("c", "[::1]:0")];
         assert_eq!(stay(&wanted, &have), [Some(1), Some(0), Some(2)]);
         assert_eq!(stay(&[("a", "127.0.0.1:0")], &have), [None]);
+    }
+
+    #[test]
+    fn whether_a_listener_takes_ipv4_too_does_not_change_without_a_word() {
+        let dual = Listeners(open(&[("a", "[::]:1"), ("b", "[::]:2")]));
+        let mut split = Listeners(open(&[("a", "[::]:1"), ("b", "0.0.0.0:1")]));
+        split.0[0].is_split = true;
+        let check = |open: &Listeners, wanted: &[(&str, &str)]| {
+            let wanted: Vec<Listener> = wanted.iter().map(|(n, a)| listener(n, a)).collect();
+            let by_addr: &[fn(&Listener, &Open) -> bool] =
+                &[|wanted, open| wanted.addr == open.addr];
+            let stay = matches(&wanted, &open.0, by_addr);
+            open.split_anew(&wanted, &stay)
+                .map(|refused| refused.addr.to_string())
+        };
+        assert_eq!(check(&dual, &[("a", "[::]:1")]), None);
+        assert_eq!(check(&dual, &[("a", "[::]:1"), ("c", "127.0.0.1:3")]), None);
+        assert_eq!(check(&split, &[("a", "[::]:1"), ("b", "0.0.0.0:1")]), None);
+        assert_eq!(check(&split, &[("b", "0.0.0.0:1")]), None);
+        let refused = Some("[::]:1".to_owned());
+        assert_eq!(check(&split, &[("a", "[::]:1")]), refused);
+        assert_eq!(
+            check(&dual, &[("a", "[::]:1"), ("b", "127.0.0.1:1")]),
+            refused
+        );
     }
 
     #[test]
