@@ -3,6 +3,7 @@
 
 mod fake;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fake::Fake;
@@ -215,4 +216,69 @@ fn a_request_that_is_held_gives_its_place_back() {
     let another = fake.call();
     fake.say(another, GET);
     assert_eq!(met(&fake, Failure::QueueFull), 3);
+}
+
+/// A client asks; says which upstream it got.
+fn ask(fake: &mut Fake, client: usize) -> usize {
+    fake.say(client, GET);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    upstream
+}
+
+/// The backend is at these addresses.
+fn at(addrs: &[SocketAddr]) -> Config {
+    let mut config = Fake::config();
+    config.pool_mut(0).backends[0].addrs = addrs.to_vec();
+    config
+}
+
+/// Where the backend goes.
+fn elsewhere() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 3], 80))
+}
+
+#[test]
+fn an_idle_upstream_to_an_address_that_its_backend_has_left_is_not_used() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    let upstream = ask(&mut fake, client);
+    fake.say(upstream, OK);
+    assert_eq!(fake.proxy.counts().idle_upstreams, 1);
+    fake.reload(at(&[elsewhere()]));
+    assert_eq!(fake.proxy.counts().idle_upstreams, 0);
+    assert!(fake.sock(upstream).closed);
+    let other = ask(&mut fake, client);
+    assert_eq!(fake.sock(other).to, Some(elsewhere()));
+}
+
+#[test]
+fn an_upstream_to_an_address_that_its_backend_has_left_meanwhile_is_not_kept() {
+    for used_before in [false, true] {
+        let mut fake = Fake::new();
+        let client = fake.call();
+        let upstream = ask(&mut fake, client);
+        if used_before {
+            fake.say(upstream, OK);
+            fake.say(client, GET);
+        }
+        fake.reload(at(&[elsewhere()]));
+        fake.say(upstream, OK);
+        assert!(fake.sock(client).written >= OK.len(), "it is answered");
+        assert!(fake.sock(upstream).closed);
+    }
+}
+
+#[test]
+fn an_upstream_to_an_address_that_stays_is_kept() {
+    let mut fake = Fake::new();
+    let client = fake.call();
+    let upstream = ask(&mut fake, client);
+    fake.say(upstream, OK);
+    let stays = Fake::config().pools[0].backends[0].addrs[0];
+    fake.reload(at(&[elsewhere(), stays]));
+    fake.say(client, GET);
+    fake.say(upstream, OK);
+    let counts = fake.proxy.counts();
+    assert_eq!((counts.idle_upstreams, fake.newest()), (1, upstream));
 }

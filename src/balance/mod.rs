@@ -226,21 +226,21 @@ impl Balance {
         }
     }
 
-    /// The address to try when `failed` addresses of the backend could not be reached in this try; `None` after the last.
+    /// The address to try when those that `failed` could not be reached in this try; `None` when there is no other.
     #[must_use]
-    pub fn addr(&self, id: BackendId, failed: usize) -> Option<SocketAddr> {
+    pub fn addr(&self, id: BackendId, failed: &[SocketAddr]) -> Option<SocketAddr> {
         let backend = self.find(id)?;
-        let count = backend.addrs.len();
-        (failed < count).then(|| backend.addrs[(backend.addr_preferred + failed) % count])
+        let (before, from) = backend.addrs.split_at(backend.addr_preferred);
+        let mut in_turn = from.iter().chain(before);
+        in_turn.find(|addr| !failed.contains(addr)).copied()
     }
 
-    /// A connection was made to the address that came after `failed` others: it is the first to try from now on.
-    pub fn reached(&mut self, id: BackendId, failed: usize) {
-        if failed > 0
-            && let Some(backend) = find(&mut self.backends, id)
-            && !backend.addrs.is_empty()
+    /// A connection was made to this address: it is the first to try from now on.
+    pub fn reached(&mut self, id: BackendId, addr: SocketAddr) {
+        if let Some(backend) = find(&mut self.backends, id)
+            && let Some(place) = backend.addrs.iter().position(|other| *other == addr)
         {
-            backend.addr_preferred = (backend.addr_preferred + failed) % backend.addrs.len();
+            backend.addr_preferred = place;
         }
     }
 
@@ -255,6 +255,13 @@ impl Balance {
     #[must_use]
     pub fn is_known(&self, id: BackendId) -> bool {
         self.find(id).is_some()
+    }
+
+    /// Whether it is still configured, and still has this address.
+    #[must_use]
+    pub fn is_at(&self, id: BackendId, addr: SocketAddr) -> bool {
+        self.find(id)
+            .is_some_and(|backend| backend.addrs.contains(&addr))
     }
 
     /// What the sticky cookie of this backend says; `None` where its pool has none.

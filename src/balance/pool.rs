@@ -33,7 +33,7 @@ pub(super) struct Backend {
     pub(super) name: String,
     pub(super) server: Server,
     pub(super) addrs: Vec<SocketAddr>,
-    /// Which address was reached last.
+    /// Which address was reached last; 0 where there is none.
     pub(super) addr_preferred: usize,
     pub(super) weight: u16,
     pub(super) backup: bool,

@@ -247,11 +247,15 @@ fn the_address_that_was_reached_is_tried_first() {
     pool.backends[0].addrs.clone_from(&addrs);
     let mut scene = Scene::new(pool);
     let id = scene.ids[0];
-    assert_eq!(scene.balance.addr(id, 0), Some(addrs[0]));
-    assert_eq!(scene.balance.addr(id, 1), Some(addrs[1]));
-    assert_eq!(scene.balance.addr(id, 2), None);
-    scene.balance.reached(id, 1);
-    assert_eq!(scene.balance.addr(id, 0), Some(addrs[1]));
+    assert_eq!(scene.balance.addr(id, &[]), Some(addrs[0]));
+    assert_eq!(scene.balance.addr(id, &addrs[..1]), Some(addrs[1]));
+    assert_eq!(scene.balance.addr(id, &addrs), None);
+    // Of two that set out together both meet the first address dead, and whoever comes second finds the other one too.
+    scene.balance.reached(id, addrs[1]);
+    assert_eq!(scene.balance.addr(id, &addrs[..1]), Some(addrs[1]));
+    scene.balance.reached(id, addrs[1]);
+    assert_eq!(scene.balance.addr(id, &[]), Some(addrs[1]));
+    assert_eq!(scene.balance.addr(id, &addrs[1..]), Some(addrs[0]));
 }
 
 #[test]

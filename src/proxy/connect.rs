@@ -4,6 +4,7 @@
 //! whatever the method (RFC 9110 §9.2.2 does not come into it).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,8 +50,10 @@ pub(super) struct Attempt {
     pub(super) pick: Pick,
     /// Counts it as running at that backend, as long as it is.
     pub(super) load: Load,
-    /// How many of that backend's addresses could not be reached in this try.
-    addrs_failed: usize,
+    /// Which of the backend's addresses its upstream goes to; `None` while it has no upstream.
+    pub(super) addr: Option<SocketAddr>,
+    /// Those that could not be reached in this try.
+    addrs_failed: Vec<SocketAddr>,
     /// Whether the upstream of this try was used before.
     pub(super) reused: bool,
     /// Whether an earlier try may have reached a backend.
@@ -183,11 +186,8 @@ impl<S: Stream> Session<S> {
     ) -> Step<S> {
         attempt.reused = false;
         loop {
-            let failure = match cx
-                .balance
-                .addr(attempt.pick.id, attempt.addrs_failed)
-                .map(|addr| cx.net.connect(addr))
-            {
+            attempt.addr = cx.balance.addr(attempt.pick.id, &attempt.addrs_failed);
+            let failure = match attempt.addr.map(|addr| cx.net.connect(addr)) {
                 Some(Ok(stream)) => {
                     let mut upstream = Conn::new(stream);
                     cx.net.assign(upstream.stream(), Owner::Upstream(self.key));
@@ -251,7 +251,9 @@ impl<S: Stream> Session<S> {
             Ok(true) => {
                 let Connect(exchange) = connect;
                 let attempt = &exchange.attempt;
-                cx.balance.reached(attempt.pick.id, attempt.addrs_failed);
+                if let Some(addr) = attempt.addr {
+                    cx.balance.reached(attempt.pick.id, addr);
+                }
                 Step::Moved(Phase::Exchange(exchange))
             }
             Ok(false) => Step::Stuck(Phase::Connect(connect)),
@@ -285,7 +287,8 @@ impl Attempt {
             serving,
             pick: Pick::NOBODY,
             load: Load::default(),
-            addrs_failed: 0,
+            addr: None,
+            addrs_failed: Vec::new(),
             reused: false,
             repeated: false,
             preface_bytes: 0,
@@ -299,7 +302,8 @@ impl Attempt {
     pub(super) fn turn_to<N: Net>(&mut self, pick: Pick, cx: &Shared<N>) {
         self.pick = pick;
         self.load = cx.balance.begin(pick.id);
-        self.addrs_failed = 0;
+        self.addr = None;
+        self.addrs_failed.clear();
     }
 
     /// Whether a backend that was tried is live all the same, so that it would be picked again at once: one of weight 0, for
@@ -321,8 +325,9 @@ impl Attempt {
         if consequence.retry != Retry::Elsewhere {
             return false;
         }
-        self.addrs_failed += 1;
-        if cx.balance.addr(self.pick.id, self.addrs_failed).is_some() {
+        self.addrs_failed.extend(self.addr.take());
+        let next = cx.balance.addr(self.pick.id, &self.addrs_failed);
+        if next.is_some() {
             return true;
         }
         cx.blame(self.pick, consequence.reason);

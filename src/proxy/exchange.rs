@@ -4,6 +4,8 @@
 //! to the client. They are independent; what follows from both stands in one `match` ([`Session::join`]). What moves the
 //! bytes of either is in `pump.rs`.
 
+use std::net::SocketAddr;
+
 use crate::balance::Load;
 use crate::http::body::Body;
 use crate::http::{Framing, Method, Request, Response};
@@ -116,6 +118,11 @@ impl<S> Exchange<S> {
 }
 
 impl<S: Stream> Kept<S> {
+    /// Where it goes to.
+    pub(super) fn addr(&self) -> Option<SocketAddr> {
+        self.0.attempt.addr
+    }
+
     pub(super) fn upstream(&self) -> &Conn<S> {
         &self.0.upstream
     }
@@ -137,7 +144,9 @@ impl<S: Stream> Kept<S> {
             answered,
             pace,
         } = &mut *exchange;
+        let addr = attempt.addr;
         *attempt = next;
+        attempt.addr = addr;
         *download = Download::Head;
         *cut = None;
         (*body_begun, *interims, *answered) = (false, 0, false);
@@ -361,7 +370,8 @@ impl<S: Stream> Session<S> {
             && !cx.draining
             && !exchange.upstream.has_spoken()
             && let Some(pool) = self.pool.as_ref().filter(|pool| pool.send_proxy.is_none())
-            && cx.balance.is_known(backend)
+            && let Some(addr) = exchange.attempt.addr
+            && cx.balance.is_at(backend, addr)
         {
             exchange.attempt.load = Load::default();
             cx.net

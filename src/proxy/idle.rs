@@ -3,6 +3,7 @@
 //! Per backend a list through the slab: the newest is taken first (it is the least likely to be closed just then), the
 //! oldest leaves first. Whatever happens on an idle upstream ends it: nobody asked, so it is nobody's answer.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use slab::Slab;
@@ -186,6 +187,19 @@ impl<S: Stream> Idle<S> {
         while let Some(oldest) = self.lists.get(backend.index()).and_then(|list| list.oldest) {
             self.remove(oldest);
             self.dropped += 1;
+        }
+    }
+
+    /// Drops those of a backend that go to an address which it has no more.
+    pub(crate) fn drop_moved(&mut self, backend: BackendId, has_addr: impl Fn(SocketAddr) -> bool) {
+        let mut next = self.lists.get(backend.index()).and_then(|list| list.oldest);
+        while let Some(key) = next {
+            let upstream = &self.upstreams[key];
+            next = upstream.newer;
+            if !upstream.kept.addr().is_some_and(&has_addr) {
+                self.remove(key);
+                self.dropped += 1;
+            }
         }
     }
 

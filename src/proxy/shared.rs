@@ -207,6 +207,11 @@ impl<N: Net> Shared<N> {
         for &backend in &applied.removed {
             self.idle.drop_backend(backend);
         }
+        let balance = &self.balance;
+        for &backend in &applied.kept {
+            self.idle
+                .drop_moved(backend, |addr| balance.is_at(backend, addr));
+        }
         self.pools = serve(&self.config, &applied.pools, &self.pools);
         self.wakes_held = true;
         before

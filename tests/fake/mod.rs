@@ -41,6 +41,8 @@ pub(crate) struct Sock {
     pub(crate) written: usize,
     /// How many of them its peer has acknowledged; `None` where the kernel does not tell.
     pub(crate) acknowledged: Option<usize>,
+    /// Where it goes to, if the proxy has made it.
+    pub(crate) to: Option<SocketAddr>,
     owner: Option<Owner>,
     pub(crate) closed: bool,
 }
@@ -201,12 +203,13 @@ impl Net for FakeNet {
         Ok((FakeStream(id, Rc::clone(&self.0)), addr))
     }
 
-    fn connect(&mut self, _addr: SocketAddr) -> io::Result<FakeStream> {
+    fn connect(&mut self, addr: SocketAddr) -> io::Result<FakeStream> {
         let mut world = self.0.borrow_mut();
         world.take_descriptor()?;
         let room = world.upstream_room;
         world.socks.push(Sock {
             room,
+            to: Some(addr),
             ..Sock::default()
         });
         Ok(FakeStream(world.socks.len() - 1, Rc::clone(&self.0)))

@@ -60,7 +60,7 @@ fn who_stays_keeps_its_id_its_health_its_turn_and_its_address() {
     pool.backends[3].addrs.clone_from(&addrs);
     let mut scene = Scene::new(pool.clone());
     scene.fail(0);
-    scene.balance.reached(scene.ids[3], 1);
+    scene.balance.reached(scene.ids[3], addrs[1]);
     let load = scene.balance.begin(scene.ids[3]);
     assert_eq!(scene.order(1), [1]);
     // b2, whose turn it is, moves to the end; b1 goes; b4 comes.
@@ -84,7 +84,7 @@ fn who_stays_keeps_its_id_its_health_its_turn_and_its_address() {
         [0, 1, 0, 0]
     );
     assert!(!shown[0].health.is_live());
-    assert_eq!(scene.balance.addr(scene.ids[3], 0), Some(addrs[1]));
+    assert_eq!(scene.balance.addr(scene.ids[3], &[]), Some(addrs[1]));
     assert_eq!(scene.order(4), [2, 4, 3, 2]);
     drop(load);
     scene.now += BACK_OFF_MIN;
@@ -108,13 +108,15 @@ fn who_is_gone_is_nobody_and_its_name_does_not_bring_it_back() {
     for _ in 0..5 {
         assert_eq!(scene.balance.failed(pick(gone, false), scene.now), None);
     }
-    scene.balance.reached(gone, 1);
+    let addr = scene.balance.addr(new, &[]).unwrap();
+    assert!(scene.balance.is_at(new, addr) && !scene.balance.is_at(gone, addr));
+    scene.balance.reached(gone, addr);
     scene.balance.take_out(gone, scene.now);
     assert_eq!(scene.balance.succeeded(pick(gone, true)), None);
     assert_eq!(scene.balance.live(), 2);
     assert_eq!(scene.balance.name(gone), "(removed)");
     assert_eq!(
-        (scene.balance.addr(gone, 0), scene.balance.token(gone)),
+        (scene.balance.addr(gone, &[]), scene.balance.token(gone)),
         (None, None)
     );
     // That the old one was tried says nothing of the new one.
