@@ -263,17 +263,17 @@ impl Running {
             return self.tell(u64::MAX, Err(vec![stopping]), now);
         }
         match self.reload.go_on() {
-            Ok(true) => self.reload_has_begun(),
-            Ok(false) if self.stage == Stage::UpgradeWanted => {
-                self.stage = Stage::Serving;
-                if let Err(why) = self.begin_upgrade(now) {
-                    warn!("no new program is started: {why}");
-                }
-            }
+            Ok(true) => return self.reload_has_begun(),
             Ok(false) => {}
             Err((number, why)) => {
                 error!("reload refused: {why}");
                 self.tell(number, Err(vec![why]), now);
+            }
+        }
+        if self.stage == Stage::UpgradeWanted {
+            self.stage = Stage::Serving;
+            if let Err(why) = self.begin_upgrade(now) {
+                warn!("no new program is started: {why}");
             }
         }
     }

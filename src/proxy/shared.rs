@@ -1,6 +1,7 @@
 //! What all sessions share, lent to one of them for one turn.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -92,13 +93,14 @@ pub(crate) struct Served {
 /// The pools of a configuration; what those before them held, they hold.
 fn serve(config: &Config, ids: &[PoolId], before: &[Served]) -> Vec<Served> {
     let pools = config.pools.iter().zip(ids);
+    let before: HashMap<PoolId, &Rc<Cell<usize>>> = before
+        .iter()
+        .map(|served| (served.id, &served.held))
+        .collect();
     let serve = |(pool, &id): (&Arc<Pool>, &PoolId)| Served {
         pool: Arc::clone(pool),
         id,
-        held: match before.iter().find(|served| served.id == id) {
-            Some(served) => Rc::clone(&served.held),
-            None => Rc::default(),
-        },
+        held: before.get(&id).copied().map(Rc::clone).unwrap_or_default(),
     };
     pools.map(serve).collect()
 }
