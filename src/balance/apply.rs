@@ -27,7 +27,7 @@ pub struct Applied {
 
 impl Balance {
     /// Takes over a configuration. A pool is the same as before if its name is; a backend, if its pool, its name and its
-    /// server are. It keeps its id, whether it is live, its running exchanges and the address that was reached last; its
+    /// server are. It keeps its id, whether it is live (the last ones excepted, where these are never out), its running exchanges and the address that was reached last; its
     /// pool keeps whose turn it is, unless its policy is another. Ids of those that are gone mean nobody from now on.
     pub fn apply(&mut self, pools: &[Arc<config::Pool>]) -> Applied {
         let mut applied = Applied::default();
@@ -89,11 +89,31 @@ impl Balance {
             before.get(name) == Some(id)
         });
         applied.removed.extend(gone);
+        if !config.take_out_last {
+            self.bring_back_last(&after);
+        }
         let pool = &mut self.pools[key];
         let same_policy = pool.config.policy == config.policy;
         pool.config = Arc::clone(config);
         pool.backends = after;
         pool.set_up(&self.backends, same_policy);
+    }
+
+    /// Where the live ones of a pool have gone and the last is never to be out, those that are left are live again: nothing
+    /// would be asked before their back-offs are over, which may be long after they have come back.
+    fn bring_back_last(&mut self, backends: &[BackendId]) {
+        let is_live = |id: &BackendId| {
+            let backend = &self.backends[id.index()];
+            backend.is_open() && backend.health.is_live()
+        };
+        if !backends.iter().any(is_live) {
+            for id in backends {
+                let backend = &mut self.backends[id.index()];
+                if backend.is_open() {
+                    backend.health = Health::default();
+                }
+            }
+        }
     }
 
     fn add_backend(&mut self, pool: usize, config: &config::Backend) -> BackendId {

@@ -65,7 +65,7 @@ pub(super) struct Pool {
 
 impl Backend {
     /// Whether it gets new clients while it is live.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.weight > 0
     }
 

@@ -128,6 +128,23 @@ fn who_is_gone_is_nobody_and_its_name_does_not_bring_it_back() {
 }
 
 #[test]
+fn the_last_live_one_is_not_out_because_the_others_are_gone() {
+    for take_out_last in [false, true] {
+        let of = |count| config::Pool {
+            take_out_last,
+            ..equal(count)
+        };
+        let mut scene = Scene::new(of(2));
+        scene.fail(0);
+        let mut pool = of(2);
+        pool.backends.remove(1);
+        scene.apply(pool);
+        let expected = (!take_out_last).then_some(pick(scene.ids[0], false));
+        assert_eq!(scene.try_pick(&[], &Asker::default()), expected);
+    }
+}
+
+#[test]
 fn another_server_under_the_same_name_is_another_backend() {
     let mut scene = Scene::new(equal(2));
     scene.fail(1);
@@ -272,6 +289,12 @@ impl Model {
         for known in self.known.values() {
             assert!(applied.removed.contains(&known.id));
             self.gone.push(known.id);
+        }
+        let mut open = after.values_mut().filter(|known| known.weight > 0);
+        if !self.take_out_last && open.all(|known| !known.live) {
+            for known in after.values_mut().filter(|known| known.weight > 0) {
+                (known.live, known.failures) = (true, 0);
+            }
         }
         self.known = after;
     }
