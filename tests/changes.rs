@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fake::Fake;
+use rondel::balance::health::BACK_OFF_MIN;
 use rondel::config::{Config, WhenAllDown};
 use rondel::proxy::failure::Failure;
 use rondel::proxy::{Bound, Doing};
@@ -281,4 +282,25 @@ fn an_upstream_to_an_address_that_stays_is_kept() {
     fake.say(upstream, OK);
     let counts = fake.proxy.counts();
     assert_eq!((counts.idle_upstreams, fake.newest()), (1, upstream));
+}
+
+#[test]
+fn a_request_that_is_held_has_its_place_again_when_its_trial_comes_to_nothing() {
+    let mut config = Fake::config();
+    let pool = config.pool_mut(0);
+    pool.when_all_down = WhenAllDown::Hold;
+    (pool.held_max, pool.failures_max, pool.take_out_last) = (1, 1, true);
+    let mut fake = Fake::configured(config);
+    fake.refuse_upstreams(true);
+    let client = fake.call();
+    fake.say(client, GET);
+    assert_eq!(fake.sock(client).written, 0, "it is held");
+    fake.pass(BACK_OFF_MIN);
+    assert_eq!(fake.sock(client).written, 0, "it is still held");
+    fake.refuse_upstreams(false);
+    fake.pass(2 * BACK_OFF_MIN);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    fake.say(upstream, OK);
+    assert!(fake.sock(client).written >= OK.len());
 }

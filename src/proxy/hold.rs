@@ -22,7 +22,7 @@ pub(super) struct Held {
     head: Vec<u8>,
     /// When it is given up.
     until: Instant,
-    _place: Place,
+    place: Place,
 }
 
 /// A place among those that a pool may hold, free again when this is dropped.
@@ -94,7 +94,7 @@ impl<S: Stream> Session<S> {
             attempt,
             head,
             until,
-            _place: place,
+            place,
         };
         Step::Moved(Phase::Hold(Box::new(held)))
     }
@@ -115,8 +115,13 @@ impl<S: Stream> Session<S> {
         let serving = &held.attempt.serving;
         if let Some(pick) = cx.balance.pick(serving.pool, now, &[], &serving.asker) {
             let Held {
-                mut attempt, head, ..
+                mut attempt,
+                head,
+                place,
+                ..
             } = *held;
+            // If this comes to nothing at once, it is held again.
+            drop(place);
             attempt.turn_to(pick, cx);
             return self.set_out(attempt, head, cx);
         }

@@ -66,6 +66,7 @@ struct World {
     socks: Vec<Sock>,
     calling: VecDeque<usize>,
     descriptors_max: usize,
+    refuses: bool,
     upstream_room: usize,
 }
 
@@ -206,6 +207,9 @@ impl Net for FakeNet {
     fn connect(&mut self, addr: SocketAddr) -> io::Result<FakeStream> {
         let mut world = self.0.borrow_mut();
         world.take_descriptor()?;
+        if world.refuses {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
         let room = world.upstream_room;
         world.socks.push(Sock {
             room,
@@ -313,6 +317,11 @@ impl Fake {
     /// No more than so many sockets at a time from now on.
     pub(crate) fn limit_descriptors(&mut self, most: usize) {
         self.world.borrow_mut().descriptors_max = most;
+    }
+
+    /// The backend refuses each new connection at once, or does not any more.
+    pub(crate) fn refuse_upstreams(&mut self, refuses: bool) {
+        self.world.borrow_mut().refuses = refuses;
     }
 
     /// New upstreams take so many bytes.
