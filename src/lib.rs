@@ -49,6 +49,7 @@
 //! admin/            what is asked of the running program, as text
 //!   client.rs       the one who asks
 //! proxy/            the sessions, generic over the network: notify / tick / wait / drain
+//!   accept.rs       new clients
 //!   session.rs      one client connection: its phases, its deadline, its turn
 //!   request.rs      waiting for a request, until its head is complete
 //!   preface.rs      a PROXY protocol header before the first request

@@ -5,12 +5,13 @@
 //! come. No session runs or dies between two events of a batch, so a stale event cannot harm: every key, event and timer
 //! is a hint to look, and looking is always safe.
 //!
-//! Reading order: `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
+//! Reading order: `accept` (new clients), `session` (one client connection, its phases and its turn), `connect` (a backend for a request),
 //! `exchange` (one request and its response), `download` (the response), `pump` (bytes from one connection to another),
 //! `pace` (how fast a client must be), `progress` (what a peer takes unseen), `tunnel` (after a 101), `answer` (replies of
 //! our own), [`failure`] (the one table), `idle` (upstreams waiting for reuse), `timers` (one reminder per session), `reload` (another configuration),
 //! `shared` (what is lent for a turn), `shrink` (room that is given back).
 
+mod accept;
 mod answer;
 mod choose;
 mod connect;
@@ -32,17 +33,15 @@ mod timers;
 mod tunnel;
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use log::info;
 use slab::Slab;
 
 use crate::net::buffer::{Buffers, OWN_MEMORY_BYTES};
-use crate::net::stream::{Net, Owner, Readiness, is_about_one, is_exhausted};
+use crate::net::stream::{Net, Owner, Readiness};
 
+pub use self::accept::{ACCEPT_PAUSE, ACCEPTS_PER_TICK_MAX};
 pub use self::choose::{Choice, Splits, choose};
 pub use self::download::INTERIM_MAX;
 pub use self::idle::UPSTREAMS_KEPT;
@@ -52,17 +51,11 @@ pub use self::session::{DRAIN_GRACE, Doing, Glance, TURN_BYTES_MAX};
 pub use self::shared::Now;
 pub use self::shrink::SESSIONS_KEPT;
 
+use self::accept::Accepting;
 use self::failure::Failure;
-use self::session::{Phase, Session, Turn};
+use self::session::{Session, Turn};
 use self::shared::Shared;
 use self::timers::Timers;
-
-/// Connections accepted in one tick at most, so that the sessions have their turns.
-pub const ACCEPTS_PER_TICK_MAX: usize = 64;
-/// How long a listener rests when descriptors have run out, unless one is freed before.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log says at most that clients have to wait.
-const ACCEPT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The proxy: every session, and what they share.
 #[derive(Debug)]
@@ -81,21 +74,6 @@ pub struct Proxy<N: Net> {
     /// When what still runs is cut short; `None` until we are told to stop.
     drain_deadline: Option<Instant>,
     cut_short: usize,
-}
-
-/// What is known of the listeners.
-#[derive(Debug)]
-struct Accepting {
-    /// The listeners that are open.
-    open: Vec<usize>,
-    /// By listener: whether connections may be waiting. Never so for one that is closed.
-    readable: Vec<bool>,
-    /// Which of the open ones comes first in this tick.
-    first: usize,
-    /// Descriptors have run out: no accept before this.
-    paused_until: Option<Instant>,
-    /// When the log said last that clients have to wait.
-    noticed: Option<Instant>,
 }
 
 /// How much of everything there is. For checks and for whoever asks.
@@ -131,13 +109,7 @@ impl<N: Net> Proxy<N> {
             clients: 0,
             ready: VecDeque::new(),
             timers: Timers::new(),
-            accepting: Accepting {
-                open: bound.iter().map(|bound| bound.listener).collect(),
-                readable: shared.doors.iter().map(Option::is_some).collect(),
-                first: 0,
-                paused_until: None,
-                noticed: None,
-            },
+            accepting: Accepting::new(bound, shared.doors.len()),
             shared,
             held: 0,
             drain_deadline: None,
@@ -359,90 +331,6 @@ impl<N: Net> Proxy<N> {
             if session.is_held() {
                 enqueue(&mut self.ready, session);
             }
-        }
-    }
-
-    /// Takes waiting connections, at most so many, as long as there is room for them. Each listener comes first in turn.
-    fn accept(&mut self, most: usize) {
-        let now = self.shared.now.instant;
-        let count = self.accepting.open.len();
-        self.accepting.first = (self.accepting.first + 1) % count.max(1);
-        let mut left = most;
-        for nth in 0..count {
-            let listener = self.accepting.open[(self.accepting.first + nth) % count];
-            while left > 0 && self.accepting.readable[listener] && self.may_accept(now) {
-                left -= 1;
-                match self.shared.net.accept(listener) {
-                    Ok((stream, addr)) => self.open(stream, addr, listener),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.accepting.readable[listener] = false;
-                    }
-                    Err(error) if is_about_one(&error) => {}
-                    // An idle upstream's descriptor is free now, and the next accept takes it.
-                    Err(error) if is_exhausted(&error) && self.shared.idle.drop_one() => {}
-                    Err(error) => self.pause_accepting(&error),
-                }
-            }
-        }
-        if self.has_waiting_clients()
-            && self.sessions.len() >= self.shared.config.limits.sessions_max
-        {
-            self.notice_waiting("as many as --max-sessions allows are connected");
-        }
-    }
-
-    /// No connection can be accepted now, and no event will tell when one can.
-    fn pause_accepting(&mut self, error: &io::Error) {
-        self.accepting.paused_until = Some(self.shared.now.instant + ACCEPT_PAUSE);
-        self.notice_waiting(&error.to_string());
-    }
-
-    fn open(&mut self, stream: N::Stream, addr: SocketAddr, listener: usize) {
-        self.accepting.paused_until = None;
-        let entry = self.sessions.vacant_entry();
-        let key = entry.key();
-        self.shared.net.assign(&stream, Owner::Client(key));
-        let deadline = self.shared.now.instant + self.shared.config.timeouts.client_idle;
-        let number = self.clients;
-        let phase = match self.shared.expects_preface(listener, addr) {
-            true => Phase::Preface,
-            false => Phase::Request,
-        };
-        entry.insert(Session::new(
-            key, number, stream, addr, listener, deadline, phase,
-        ));
-        self.clients += 1;
-        self.keys = self.keys.max(key + 1);
-        self.timers.insert(deadline, key);
-    }
-
-    /// Whether a connection may be accepted now.
-    fn may_accept(&self, now: Instant) -> bool {
-        self.has_room() && self.accepting.paused_until.is_none_or(|until| until <= now)
-    }
-
-    /// Whether clients may be waiting that the session limit has room for.
-    fn has_room(&self) -> bool {
-        self.has_waiting_clients() && self.sessions.len() < self.shared.config.limits.sessions_max
-    }
-
-    fn has_waiting_clients(&self) -> bool {
-        self.accepting.readable.contains(&true)
-    }
-
-    /// Tells the operator now and then that new clients have to wait. At info: clients can bring it about.
-    fn notice_waiting(&mut self, why: &str) {
-        let now = self.shared.now.instant;
-        if self
-            .accepting
-            .noticed
-            .is_none_or(|at| now >= at + ACCEPT_NOTICE_INTERVAL)
-        {
-            self.accepting.noticed = Some(now);
-            info!(
-                "new clients wait: {why} ({} connected)",
-                self.sessions.len()
-            );
         }
     }
 }
