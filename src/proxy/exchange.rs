@@ -16,6 +16,7 @@ use super::connect::Attempt;
 use super::download::Download;
 use super::failure::{Blame, Failure, Retry};
 use super::pace::Pace;
+use super::progress::Moved;
 use super::pump::{Stop, pump};
 use super::session::{Phase, Session, Step};
 use super::shared::Shared;
@@ -58,30 +59,6 @@ pub(super) enum Cut {
     Upstream,
     /// The client shut its sending side when it saw the response begin.
     Client,
-}
-
-/// How many bytes the kernels have taken in a turn.
-#[derive(Clone, Copy, Debug)]
-struct Moved {
-    /// For the backend.
-    up: u64,
-    /// For the client.
-    down: u64,
-}
-
-impl Moved {
-    /// What counts as progress while `timer` is what is waited for: what goes the other way does not, or whoever sends a
-    /// trickle need never take anything.
-    fn for_the_sake_of(self, timer: Timer) -> u64 {
-        match timer {
-            Timer::RequestBody | Timer::UpstreamWrite => self.up,
-            Timer::ClientIdle | Timer::Head | Timer::Hold | Timer::Connect | Timer::Linger => 0,
-            Timer::Response | Timer::Continue | Timer::ResponseBody | Timer::ClientWrite => {
-                self.down
-            }
-            Timer::Tunnel => self.up + self.down,
-        }
-    }
 }
 
 impl Upload {

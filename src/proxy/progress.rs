@@ -29,6 +29,30 @@ pub(super) struct Acknowledged {
     bytes: u64,
 }
 
+/// How many bytes the kernels have taken in a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    /// For the backend.
+    pub(super) up: u64,
+    /// For the client.
+    pub(super) down: u64,
+}
+
+impl Moved {
+    /// What counts as progress while `timer` is what is waited for: what goes the other way does not, or whoever sends a
+    /// trickle need never take anything.
+    pub(super) fn for_the_sake_of(self, timer: Timer) -> u64 {
+        match timer {
+            Timer::RequestBody | Timer::UpstreamWrite => self.up,
+            Timer::ClientIdle | Timer::Head | Timer::Hold | Timer::Connect | Timer::Linger => 0,
+            Timer::Response | Timer::Continue | Timer::ResponseBody | Timer::ClientWrite => {
+                self.down
+            }
+            Timer::Tunnel => self.up + self.down,
+        }
+    }
+}
+
 impl<S: Stream> Session<S> {
     /// The deadline has come: whether it was for a first look only, or the peer goes on. If so, there is a new one.
     pub(super) fn waits_on<N: Net<Stream = S>>(&mut self, cx: &Shared<N>) -> bool {
