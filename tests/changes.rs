@@ -304,3 +304,26 @@ fn a_request_that_is_held_has_its_place_again_when_its_trial_comes_to_nothing() 
     fake.say(upstream, OK);
     assert!(fake.sock(client).written >= OK.len());
 }
+
+/// Scene "requests are held until backends are back", seed 22003: a backend got the same request twice.
+#[test]
+fn a_request_that_may_have_reached_a_backend_is_not_held() {
+    let mut config = holding(500);
+    let pool = config.pool_mut(0);
+    pool.backends.push(Fake::backend(2));
+    pool.retries = 2;
+    let mut fake = Fake::configured(config);
+    let client = fake.call();
+    fake.say(client, GET);
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    assert_eq!(doing(&fake), Some(Doing::Exchange));
+    // It closes without an answer, and the other one cannot be reached.
+    fake.sock(upstream).ended = true;
+    fake.hint(upstream, true, true);
+    assert_eq!(doing(&fake), Some(Doing::Connect));
+    fake.pass(Duration::from_secs(3));
+    assert_eq!(fake.proxy.counts().live_backends, 0);
+    assert_eq!(met(&fake, Failure::ConnectTimeout), 1);
+    assert_eq!(doing(&fake), Some(Doing::Request), "it was answered");
+}

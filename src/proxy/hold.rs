@@ -67,8 +67,10 @@ impl<S: Stream> Session<S> {
         let holds = self.pool.as_ref().filter(|pool| {
             let nothing_sent = matches!(consequence.retry, Retry::Elsewhere)
                 || consequence.reason == Failure::NoBackend.consequence().reason;
+            // What may have reached a backend is not held: who had it would be forgotten, and might get it again.
             pool.when_all_down == WhenAllDown::Hold
                 && nothing_sent
+                && !attempt.repeated
                 && cx.balance.live_in(id) == 0
                 && !attempt.has_tried_a_live_one(cx)
         });
