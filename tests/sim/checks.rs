@@ -18,6 +18,8 @@ const ACCEPTS_MAX: usize = 64;
 const FRUITLESS_TICKS_MAX: usize = 200;
 /// Ticks in a row in which the proxy could not wait, and did nothing.
 const SPINS_MAX: usize = 3;
+/// Within so many ticks a request that is held goes to a backend that is live.
+const WAKE_TICKS_MAX: usize = 4;
 /// How often it is looked who does nothing for too long.
 const PATROL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -44,6 +46,8 @@ pub(crate) struct Watch {
     patrolled: Duration,
     /// Backends that were live in the tick before.
     live: Option<usize>,
+    /// For so many ticks one has been.
+    ticks_live: usize,
     pub(crate) drained_at: Option<Duration>,
     /// Most storage in use at a time, in bytes.
     pub(crate) held_bytes_max: usize,
@@ -57,6 +61,8 @@ struct Found {
     /// Since when it does that.
     since: Duration,
     key: usize,
+    /// For so many ticks.
+    ticks: usize,
 }
 
 impl Watch {
@@ -103,6 +109,21 @@ impl Watch {
             (live_min..=backends).contains(&counts.live_backends),
             "{counts:?} of {backends} backends"
         );
+        assert!(
+            counts.idle_upstreams == 0 || plan.config.pools[0].send_proxy.is_none(),
+            "upstreams that are somebody's are kept: {counts:?}"
+        );
+        for glance in proxy.sessions() {
+            assert!(
+                glance.doing != Doing::Hold || glance.held_bytes > 0,
+                "a request is held without its head: {glance:?}"
+            );
+        }
+        self.ticks_live = if counts.live_backends > 0 {
+            self.ticks_live + 1
+        } else {
+            0
+        };
         let before = self.live.replace(counts.live_backends).unwrap_or(backends);
         match counts.live_backends.cmp(&before) {
             Ordering::Less => self.coverage.turn(Turn::BackendOut),
@@ -177,7 +198,20 @@ impl Watch {
             let since = since.map_or(world.now, |before| before.since);
             moved |= before.is_some_and(|before| before.key != glance.key);
             let (doing, key) = (glance.doing, glance.key);
-            phases.insert(glance.number, Found { doing, since, key });
+            let ticks = before
+                .filter(|before| before.doing == glance.doing)
+                .map_or(0, |before| before.ticks + 1);
+            assert!(
+                glance.doing != Doing::Hold || ticks.min(self.ticks_live) < WAKE_TICKS_MAX,
+                "it is held although there is a backend: {glance:?}"
+            );
+            let found = Found {
+                doing,
+                since,
+                key,
+                ticks,
+            };
+            phases.insert(glance.number, found);
         }
         self.phases = phases;
         if moved {
@@ -219,7 +253,8 @@ impl Watch {
         let (from, patience) = match glance.doing {
             // Bytes of a head buy no time but once.
             Doing::Preface | Doing::Request => (active.told, timeouts.client_idle + timeouts.head),
-            Doing::Hold => (Duration::ZERO, timeouts.hold),
+            // One request may follow the other within a tick.
+            Doing::Hold => (active.told, timeouts.hold),
             Doing::Connect => (active.called, timeouts.connect),
             Doing::Exchange if active.arrived > active.moved => {
                 // What arrives is found at the end of one wait, and makes another.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::announced;
 use super::answers::{self, Answered};
 use super::faults::Fault;
 use super::kernel::World;
@@ -19,6 +20,9 @@ use crate::strict::reader::Found;
 const SIP: (usize, Duration) = (8, Duration::from_millis(400));
 /// Sips in a row: longer than two windows of the rate.
 const SIPS: usize = 300;
+
+/// On so many connections a client may say wrongly who it is.
+const OFFENCES_MAX: usize = 3;
 
 /// Long rests of one connection.
 const SLOW_READS_MAX: usize = 10;
@@ -106,8 +110,18 @@ impl Client {
             "client {} is sent away again and again",
             self.index
         );
+        let announces = world.asks_who(self.listener).then(|| {
+            let (header, addr) = announced::by_client(self.index);
+            if let Some(far) = world.socks[sock.0].peer {
+                world.socks[far.0].announced = addr;
+            }
+            header
+        });
         let author = Author {
             plan,
+            announces,
+            // Whoever is sent away for what it said says it rightly in the end.
+            offends: self.calls <= OFFENCES_MAX,
             temper: self.temper,
             world,
             steps: VecDeque::new(),

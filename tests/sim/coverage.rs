@@ -10,8 +10,10 @@ use rondel::proxy::failure::Failure;
 use super::faults::Fault;
 
 /// The phases in which a session is found between two ticks.
-const PHASES: [Doing; 6] = [
+const PHASES: [Doing; 8] = [
+    Doing::Preface,
     Doing::Request,
+    Doing::Hold,
     Doing::Connect,
     Doing::Exchange,
     Doing::Tunnel,
@@ -20,7 +22,7 @@ const PHASES: [Doing; 6] = [
 ];
 
 /// The rows of the failure table that say all by themselves.
-const ROWS: [Failure; 24] = [
+const ROWS: [Failure; 28] = [
     Failure::HeadTimeout,
     Failure::ClientIdle,
     Failure::ClientGone,
@@ -28,7 +30,11 @@ const ROWS: [Failure; 24] = [
     Failure::RequestBodySlow,
     Failure::ClientWriteTimeout,
     Failure::ClientWriteSlow,
+    Failure::NoRoute,
     Failure::NoBackend,
+    Failure::HoldTimeout,
+    Failure::QueueFull,
+    Failure::BadProxyHeader,
     Failure::Exhausted,
     Failure::ConnectRefused,
     Failure::ConnectUnreachable,
@@ -51,9 +57,10 @@ const ROWS: [Failure; 24] = [
 const LAST_ROW: Failure = Failure::DrainTimeout;
 
 /// What may be wrong with a message.
-const REJECTS: [Reject; 16] = [
+const REJECTS: [Reject; 17] = [
     Reject::Malformed,
     Reject::BadTarget,
+    Reject::AmbiguousPath,
     Reject::BadHost,
     Reject::BadFraming,
     Reject::BadChunk,

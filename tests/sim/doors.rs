@@ -62,6 +62,8 @@ struct Listener {
     fd: usize,
     queue: VecDeque<SockId>,
     open: bool,
+    /// Clients must say who they are.
+    asks_who: bool,
 }
 
 /// How a backend is reached.
@@ -73,7 +75,7 @@ struct Door {
 
 impl World {
     /// Opens a listener.
-    pub(crate) fn listen(&mut self) {
+    pub(crate) fn listen(&mut self, asks_who: bool) {
         let index = self.doors.listeners.len();
         let fd = self
             .descriptors
@@ -84,6 +86,7 @@ impl World {
             fd,
             queue: VecDeque::new(),
             open: true,
+            asks_who,
         });
     }
 
@@ -202,6 +205,18 @@ impl World {
     /// Whether a listener takes connections.
     pub(crate) fn is_open(&self, listener: usize) -> bool {
         self.doors.listeners[listener].open
+    }
+
+    /// Whether clients must say who they are at a listener.
+    pub(crate) fn asks_who(&self, listener: usize) -> bool {
+        self.doors.listeners[listener].asks_who
+    }
+
+    /// Who the client behind one of the proxy's connections is, as it said, or as it seems.
+    pub(crate) fn client_addr(&self, far: SockId) -> SocketAddr {
+        let sock = &self.socks[far.0];
+        let seems = sock.remote.expect("callers have an address");
+        sock.announced.unwrap_or(seems)
     }
 
     /// How many wait at a listener.

@@ -25,8 +25,6 @@ pub(crate) enum Coding {
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     pub(crate) id: usize,
-    /// The client that makes it.
-    pub(crate) client: usize,
     pub(crate) method: &'static str,
     pub(crate) http10: bool,
     /// Whether the client wants to go on using its connection.
@@ -74,7 +72,7 @@ pub(crate) struct Answer {
 }
 
 impl Exchange {
-    pub(crate) fn draw(id: usize, client: usize, plan: &Plan, rng: &mut Rng) -> Self {
+    pub(crate) fn draw(id: usize, plan: &Plan, rng: &mut Rng) -> Self {
         let http10 = rng.chance(plan.http10);
         let method = rng.pick(&[
             "GET", "GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "OPTIONS",
@@ -107,7 +105,6 @@ impl Exchange {
         }
         let exchange = Self {
             id,
-            client,
             method,
             http10,
             keep: rng.chance(if http10 { 500 } else { 900 }),

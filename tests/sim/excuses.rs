@@ -133,8 +133,20 @@ impl Ledger {
             // Whoever waits for a 100 and does not read it sends no body.
             causes.push(("request-body-timeout", 408, &[Fault::SlowRead, Fault::Sip]));
         }
-        if status == 503 && matches!(reason, "no-backend" | "") && self.may_all_be_out(world) {
-            return true;
+        if status == 503 && self.may_all_be_out(world) {
+            let since = self.entries[id].sent.unwrap_or_default();
+            let is_true = match (self.holds, reason) {
+                (Some(_), "no-backend") => {
+                    let entry = &self.entries[id];
+                    entry.attempts.len() + entry.losses.len() > 0
+                }
+                (None, "no-backend") | (Some(_), "queue-full") | (_, "") => true,
+                (Some(hold), "hold-timeout") => since + hold <= world.now,
+                _ => false,
+            };
+            if is_true {
+                return true;
+            }
         }
         let shown = |cause: &(&str, u16, &[Fault])| self.is_shown(world, id, cause.0, cause.2);
         if causes.iter().any(shown) {

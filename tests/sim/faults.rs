@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     Sip,
     /// A client sends a request that must be refused.
     Wrong,
+    /// A client that has to say who it is does not, or not rightly.
+    Stranger,
     /// A backend's chunks are broken.
     Mangled,
     /// A backend breaks a tunnel.
@@ -70,7 +72,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Refused,
         Self::Unreachable,
         Self::Silent,
@@ -96,6 +98,7 @@ impl Fault {
         Self::Trickle,
         Self::Sip,
         Self::Wrong,
+        Self::Stranger,
         Self::Mangled,
         Self::TunnelCut,
         Self::Shortage,
@@ -115,6 +118,7 @@ impl Fault {
                 | Self::Trickle
                 | Self::Sip
                 | Self::Wrong
+                | Self::Stranger
         )
     }
 }

@@ -268,7 +268,7 @@ pub(super) struct Fake {
 impl Fake {
     pub(super) fn accept(before: &[Step]) -> io::Result<Self> {
         let world = Rc::new(RefCell::new(world()));
-        world.borrow_mut().listen();
+        world.borrow_mut().listen(false);
         let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
         let peer = world.borrow_mut().call(0, 0, from);
         settle(&world);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rondel::config::Config;
+use rondel::config::{Config, WhenAllDown};
 
 use super::exchange::Exchange;
 use super::faults::Fault;
@@ -103,6 +103,8 @@ pub(crate) struct Ledger {
     pub(crate) backends: usize,
     pub(crate) failures_max: usize,
     pub(crate) may_lose_last: bool,
+    /// How long requests are held while no backend is live, if they are.
+    pub(crate) holds: Option<Duration>,
     /// When what still runs is cut short.
     pub(crate) cut_at: Option<Duration>,
 }
@@ -121,6 +123,8 @@ impl Ledger {
                 .expect("small"),
             // Whoever was live may have been removed.
             may_lose_last: plan.config.pools[0].take_out_last || !plan.reloads.is_empty(),
+            holds: (plan.config.pools[0].when_all_down == WhenAllDown::Hold)
+                .then_some(plan.config.timeouts.hold),
             cut_at: plan
                 .drain_at
                 .map(|at| at + plan.config.timeouts.drain)

@@ -1,13 +1,14 @@
 //! The simulated world: a network, a clock, scripted clients and backends, and what must hold among them.
 //!
 //! Reading order: `plan` (what a seed draws) and `scenes` (what is made on purpose), `reloads` (what comes to be configured), `faults`, `kernel` with `sock`,
-//! `losses`, `descriptors`, `doors` and `stream` (the network), `exchange` with `content` and `wrongs` (what is said),
+//! `losses`, `descriptors`, `doors` and `stream` (the network), `exchange` with `content`, `wrongs` and `announced` (what is said),
 //! `script`, `clients` and `link` (who says it), `misdeeds`, `backends`, `serving` and `ends` (who answers), `requests` and
 //! `answers` (whether it is what was to come), `ledger` and `excuses` (whether that may be), `checks` (what holds after
 //! every tick), `turns` (whose turn it was), `coverage` (what was reached), `run`, `bytes` (what a fuzzer gives it); `verified` with `grounds` (whether
 //! the kernel is like the real one). What is read, `strict::reader` reads.
 
 mod agenda;
+mod announced;
 mod answers;
 mod backends;
 pub(crate) mod bytes;

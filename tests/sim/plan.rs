@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rondel::config::{Backend, Config, Forwarding, Limits, Pool, Timeouts};
+use rondel::config::{
+    Backend, Config, Forwarding, Limits, Listener, PathPattern, Pool, ProxyVersion, Route,
+    Timeouts, WhenAllDown,
+};
 
 use super::faults::{Fault, Faults};
 use super::reloads::{self, BACKENDS_MAX, Reload};
@@ -57,6 +61,9 @@ pub(crate) struct Plan {
     /// How many bodies in a thousand are about as large as they may be.
     pub(crate) bulky: usize,
 }
+
+/// Where all clients call from.
+pub(super) const CLIENTS: &str = "192.168.7.0/24";
 
 /// Size classes: window from and to, largest body, most clients, longest latency in microseconds.
 const SIZES: [(usize, usize, usize, usize, u64); 7] = [
@@ -265,9 +272,28 @@ fn config(rng: &mut Rng, listeners: usize, window_max: usize) -> Config {
     let pool = Pool {
         failures_max: rng.pick(&[1, 2, 3, 3]),
         take_out_last: rng.chance(300),
+        when_all_down: rng.pick(&[
+            WhenAllDown::Refuse,
+            WhenAllDown::TryAll,
+            WhenAllDown::Hold,
+            WhenAllDown::Hold,
+        ]),
+        held_max: rng.pick(&[1, 3, 1000]),
+        send_proxy: rng.pick(&[
+            None,
+            None,
+            None,
+            None,
+            Some(ProxyVersion::V1),
+            Some(ProxyVersion::V2),
+        ]),
         ..pool
     };
+    let mut route = Route::all_to(0);
+    route.when.paths = vec![PathPattern::Glob("/~*/path".to_owned())];
     Config {
+        listeners: listen.into_iter().map(|addr| listener(addr, rng)).collect(),
+        routes: vec![Arc::new(route)],
         limits: Limits {
             sessions_max,
             body_rate_min,
@@ -276,7 +302,7 @@ fn config(rng: &mut Rng, listeners: usize, window_max: usize) -> Config {
             forwarded: rng.chance(200),
             ..Forwarding::default()
         },
-        ..Config::simple(&listen, pool)
+        ..Config::simple(&[], pool)
     }
 }
 
@@ -298,11 +324,20 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
         client_idle: short(usual.client_idle),
         upstream_idle: short(usual.upstream_idle).min(Duration::from_secs(30)),
         tunnel: short(usual.tunnel),
-        hold: usual.hold,
+        hold: short(usual.hold),
         linger: short(usual.linger),
         drain: short(usual.drain),
         hand_over: usual.hand_over,
     }
+}
+
+/// A listener; at some, clients must say who they are.
+pub(super) fn listener(addr: SocketAddr, rng: &mut Rng) -> Listener {
+    let mut listener = Listener::at(addr);
+    if rng.chance(200) {
+        listener.accept_proxy = vec![CLIENTS.parse().expect("it is a network")];
+    }
+    listener
 }
 
 pub(super) fn port(base: u16, index: usize) -> u16 {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rondel::config::{Backend, Config, Listener, Timeouts};
+use rondel::config::{Backend, Config, Timeouts};
 use rondel::net::stream::Owner;
 
 use super::faults::Fault;
 use super::kernel::World;
-use super::plan::{Plan, backend_addr, port};
+use super::plan::{Plan, backend_addr, listener, port};
 use super::rng::Rng;
 use super::sock::SockId;
 
@@ -122,7 +122,7 @@ fn move_listener(
     if listeners.len() < LISTENERS_MAX && (listeners.len() == 1 || rng.chance(500)) {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port(8000, *listeners_ever)));
         let at = rng.below(listeners.len() + 1);
-        config.listeners.insert(at, Listener::at(addr));
+        config.listeners.insert(at, listener(addr, rng));
         listeners.insert(at, *listeners_ever);
         *listeners_ever += 1;
     }
@@ -131,6 +131,11 @@ fn move_listener(
         config.listeners.remove(at);
         listeners.remove(at);
     }
+}
+
+/// Whether clients must say who they are at the listener of this place.
+pub(crate) fn asks_who(config: &Config, place: usize) -> bool {
+    !config.listeners[place].accept_proxy.is_empty()
 }
 
 /// Which backends a configuration has, in its order.
@@ -191,8 +196,10 @@ impl Before {
         let last = reload.listeners.iter().max();
         while world.listeners() <= *last.expect("one is left") {
             let listener = world.listeners();
-            world.listen();
-            if !reload.listeners.contains(&listener) {
+            let mut numbers = reload.listeners.iter();
+            let place = numbers.position(|&number| number == listener);
+            world.listen(place.is_some_and(|place| asks_who(&reload.config, place)));
+            if place.is_none() {
                 // It opened and closed before anybody served it.
                 world.close_listener(listener);
             }

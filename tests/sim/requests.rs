@@ -1,8 +1,9 @@
 //! Whether a request is the one that the client sent, told on.
 
+use std::net::IpAddr;
+
 use rondel::config::Config;
 
-use super::clients::Client;
 use super::exchange::{Coding, Exchange};
 use crate::strict::meaning::{Meant, request_ending};
 use crate::strict::reader::{Ending, Message};
@@ -12,6 +13,7 @@ pub(crate) fn judge_head(
     message: &Message,
     exchange: &Exchange,
     config: &Config,
+    client: IpAddr,
 ) -> Result<Ending, String> {
     expect(message, "x-mark", Some(&exchange.id.to_string()))?;
     for gone in ["x-hop", "keep-alive", "proxy-connection", "x-real-ip"] {
@@ -20,7 +22,7 @@ pub(crate) fn judge_head(
     if message.lists("connection", "x-hop") {
         return Err("a hop-by-hop field is named".to_owned());
     }
-    forwarding(message, exchange, config)?;
+    forwarding(message, exchange, config, client)?;
     expect(message, "upgrade", exchange.upgrade.then_some("echo"))?;
     expect(message, "te", exchange.trailers.then_some("trailers"))?;
     let option = |name: &str| message.lists("connection", name);
@@ -54,9 +56,13 @@ pub(crate) fn judge_head(
 }
 
 /// The fields that tell where the request comes from: each once, and none from a client that is not trusted.
-fn forwarding(message: &Message, exchange: &Exchange, config: &Config) -> Result<(), String> {
-    let addr = Client::addr(exchange.client).ip().to_string();
-    expect(message, "x-forwarded-for", Some(&addr))?;
+fn forwarding(
+    message: &Message,
+    exchange: &Exchange,
+    config: &Config,
+    client: IpAddr,
+) -> Result<(), String> {
+    expect(message, "x-forwarded-for", Some(&client.to_string()))?;
     expect(message, "x-forwarded-proto", Some("http"))?;
     expect(message, "x-forwarded-host", Some(&exchange.host()))?;
     if message.one("forwarded")?.is_some() != config.forwarding.forwarded {

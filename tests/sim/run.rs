@@ -22,7 +22,7 @@ use super::faults::Fault;
 use super::kernel::World;
 use super::ledger::Ledger;
 use super::plan::{Plan, backend_addr};
-use super::reloads::{Before, indices};
+use super::reloads::{Before, asks_who, indices};
 use super::rng::Rng;
 use super::scenes::Scene;
 use super::sock::Peer;
@@ -118,8 +118,8 @@ impl<'a> Sim<'a> {
         let mut ledger = Ledger::new(plan);
         let mut clients = Vec::new();
         let mut guard = world.borrow_mut();
-        for _ in &plan.config.listeners {
-            guard.listen();
+        for place in 0..plan.config.listeners.len() {
+            guard.listen(asks_who(&plan.config, place));
         }
         guard.configured = indices(&plan.config);
         for index in 0..plan.backends_ever() {
@@ -137,7 +137,7 @@ impl<'a> Sim<'a> {
             };
             for _ in 0..requests {
                 let id = ledger.entries.len();
-                ledger.add(Exchange::draw(id, index, plan, rng));
+                ledger.add(Exchange::draw(id, plan, rng));
                 todo.push_back(id);
             }
             clients.push(Client::new(index, plan, todo, &mut guard));

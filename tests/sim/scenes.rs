@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use rondel::config::Timeouts;
+use rondel::config::{ProxyVersion, Timeouts, WhenAllDown};
 
 use super::faults::{Fault, Faults};
-use super::plan::Plan;
+use super::plan::{CLIENTS, Plan};
 use super::rng::Rng;
 
 /// One directed plan.
@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     prepare: fn(&mut Plan),
 }
 
-pub(crate) static SCENES: [Scene; 23] = [
+pub(crate) static SCENES: [Scene; 28] = [
     Scene {
         name: "clients send their bodies a byte at a time",
         reaches: &["request-body-slow"],
@@ -116,6 +116,8 @@ pub(crate) static SCENES: [Scene; 23] = [
         reaches: &[
             "malformed-head",
             "bad-target",
+            "ambiguous-path",
+            "no-route",
             "bad-host",
             "bad-framing",
             "bad-chunk",
@@ -235,7 +237,8 @@ pub(crate) static SCENES: [Scene; 23] = [
             (Fault::Behind, 100),
         ],
         prepare: |plan| {
-            plan.config.pool_mut(0).idle_per_backend_max = 1024;
+            let pool = plan.config.pool_mut(0);
+            (pool.idle_per_backend_max, pool.send_proxy) = (1024, None);
             (plan.clients, plan.requests_max) = (plan.clients.max(6), 8);
         },
     },
@@ -254,7 +257,8 @@ pub(crate) static SCENES: [Scene; 23] = [
             (Fault::Silent, 200),
         ],
         prepare: |plan| {
-            plan.config.pool_mut(0).take_out_last = true;
+            let pool = plan.config.pool_mut(0);
+            (pool.take_out_last, pool.when_all_down) = (true, WhenAllDown::Refuse);
             plan.clients = plan.clients.max(6);
         },
     },
@@ -327,6 +331,69 @@ pub(crate) static SCENES: [Scene; 23] = [
         prepare: reloaded,
     },
     Scene {
+        name: "requests are held until backends are back",
+        reaches: &["hold-timeout", "queue-full"],
+        runs: 10,
+        faults: &[(Fault::Refused, 700), (Fault::Restart, 500)],
+        prepare: held,
+    },
+    Scene {
+        name: "clients leave while their requests are held, and the proxy is told to stop",
+        reaches: &["client-gone"],
+        runs: 10,
+        faults: &[
+            (Fault::Refused, 900),
+            (Fault::Vanish, 300),
+            (Fault::Drain, 1000),
+        ],
+        prepare: held,
+    },
+    Scene {
+        name: "requests are held, and reloads bring backends",
+        reaches: &["connect-refused"],
+        runs: 10,
+        faults: &[(Fault::Refused, 800), (Fault::Vanish, 30)],
+        prepare: |plan| {
+            held(plan);
+            plan.config.pool_mut(0).held_max = 1000;
+            plan.reloads_max = 20;
+        },
+    },
+    Scene {
+        name: "clients say who they are, and some say it wrongly or too late",
+        reaches: &["bad-proxy-header", "head-timeout"],
+        runs: 6,
+        faults: &[(Fault::Stranger, 300), (Fault::SlowHead, 50)],
+        prepare: |plan| {
+            plan.clients = plan.clients.max(12);
+            for listener in &mut plan.config.listeners {
+                listener.accept_proxy = vec![CLIENTS.parse().expect("it is a network")];
+            }
+        },
+    },
+    Scene {
+        name: "backends are told whose each connection is, and fail",
+        reaches: &["connect-refused", "upstream-closed-before-head"],
+        runs: 10,
+        faults: &[
+            (Fault::Refused, 200),
+            (Fault::NoHead, 200),
+            (Fault::Unwelcome, 100),
+            (Fault::Restart, 200),
+        ],
+        prepare: |plan| {
+            plan.clients = plan.clients.max(12);
+            let version = match plan.clients % 2 {
+                0 => ProxyVersion::V1,
+                _ => ProxyVersion::V2,
+            };
+            plan.config.pool_mut(0).send_proxy = Some(version);
+            for listener in plan.config.listeners.iter_mut().take(1) {
+                listener.accept_proxy = vec![CLIENTS.parse().expect("it is a network")];
+            }
+        },
+    },
+    Scene {
         name: "a crowd comes and leaves",
         reaches: &[],
         runs: 3,
@@ -348,6 +415,17 @@ impl Scene {
         (self.prepare)(&mut plan);
         plan.complete(rng)
     }
+}
+
+/// A pool that holds requests, for a short time.
+fn held(plan: &mut Plan) {
+    (plan.clients, plan.requests_max) = (20, 8);
+    plan.start_max = Duration::from_millis(500);
+    plan.config.limits.sessions_max = 100;
+    plan.config.timeouts.hold = Duration::from_millis(1500);
+    let pool = plan.config.pool_mut(0);
+    (pool.when_all_down, pool.take_out_last) = (WhenAllDown::Hold, true);
+    (pool.failures_max, pool.held_max) = (1, 2);
 }
 
 /// Many reloads among many clients.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rondel::proxy::RATE_WINDOW;
 
+use super::announced;
 use super::exchange::Exchange;
 use super::faults::Fault;
 use super::kernel::World;
@@ -97,6 +98,10 @@ impl Temper {
 pub(crate) struct Author<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) temper: Temper,
+    /// What it has to say first of all.
+    pub(crate) announces: Option<Vec<u8>>,
+    /// Whether it may say something else, or say it too late.
+    pub(crate) offends: bool,
     pub(crate) world: &'a mut World,
     pub(crate) steps: VecDeque<Step>,
 }
@@ -104,6 +109,9 @@ pub(crate) struct Author<'a> {
 impl Author<'_> {
     /// The script for one connection: the requests in order, until one that ends it.
     pub(crate) fn write(mut self, todo: &VecDeque<usize>, ledger: &Ledger) -> VecDeque<Step> {
+        if let Some(header) = self.announces.take() {
+            self.announce(header);
+        }
         for (place, &id) in todo.iter().enumerate() {
             let exchange = ledger.exchange(id).clone();
             if place > 0 {
@@ -137,6 +145,28 @@ impl Author<'_> {
                 Step::Leave
             });
         self.steps
+    }
+
+    /// Who it is, in pieces, before all else.
+    fn announce(&mut self, mut header: Vec<u8>) {
+        let strikes = |fault, world: &mut World| world.faults.strikes(fault, &mut world.rng);
+        if self.offends && strikes(Fault::Stranger, self.world) {
+            header = announced::wrong(&mut self.world.rng);
+            let offence = Step::Stall(Fault::Stranger, Duration::ZERO);
+            self.steps.push_back(offence);
+        }
+        let mut rest = header.as_slice();
+        while !rest.is_empty() {
+            let (piece, after) =
+                rest.split_at(self.world.rng.scaled(1, rest.len()).min(rest.len()));
+            self.steps.push_back(Step::Send(piece.to_vec()));
+            self.pause();
+            if self.offends && strikes(Fault::SlowHead, self.world) {
+                let pause = self.plan.timeouts().head + Duration::from_millis(500);
+                self.steps.push_back(Step::Stall(Fault::SlowHead, pause));
+            }
+            rest = after;
+        }
     }
 
     fn request(&mut self, exchange: &Exchange) {

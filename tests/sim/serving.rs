@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::announced;
 use super::content::{echo, find_mark};
 use super::exchange::Exchange;
 use super::faults::Fault;
@@ -22,6 +24,9 @@ use crate::strict::reader::{Found, Reader};
 pub(crate) struct Link {
     pub(super) sock: SockId,
     pub(super) reader: Reader,
+    /// What has come of the header before all requests, and whose connection it says this is.
+    preface: Vec<u8>,
+    client: Option<SocketAddr>,
     /// The request that is read or answered.
     pub(super) current: Option<Current>,
     /// The one before it.
@@ -77,6 +82,8 @@ impl Link {
         Self {
             sock,
             reader: Reader::new(),
+            preface: Vec::new(),
+            client: None,
             current: None,
             last: None,
             out,
@@ -136,6 +143,9 @@ impl Link {
             self.hear(talks, &bytes, ledger);
             return Went::On;
         }
+        let Some(bytes) = self.without_header(bytes, plan, world) else {
+            return Went::On;
+        };
         self.reader.push(&bytes);
         loop {
             if let Some(current) = self.current
@@ -158,6 +168,32 @@ impl Link {
                 Found::End => self.whole(plan, world, ledger),
             }
         }
+    }
+
+    /// Takes the one header away that must come first, where the pool sends one; `None` while it is not whole.
+    fn without_header(&mut self, bytes: Vec<u8>, plan: &Plan, world: &World) -> Option<Vec<u8>> {
+        let Some(version) = plan.config.pools[0].send_proxy else {
+            return Some(bytes);
+        };
+        if self.client.is_some() {
+            return Some(bytes);
+        }
+        let near = world.socks[self.sock.0].peer.expect("it is connected");
+        let far = world.socks[near.0].client.expect("it is somebody's");
+        let client = world.client_addr(far);
+        let header = announced::header(version, client);
+        self.preface.extend(bytes);
+        let len = header.len().min(self.preface.len());
+        assert_eq!(
+            self.preface[..len],
+            header[..len],
+            "a connection of {client} begins otherwise"
+        );
+        if len < header.len() {
+            return None;
+        }
+        self.client = Some(client);
+        Some(self.preface.split_off(len))
     }
 
     /// Tunnel bytes.
@@ -185,7 +221,15 @@ impl Link {
             "backend {} has the head of request {} on sock {}",
             [backend, id, self.sock.0],
         );
-        let ending = requests::judge_head(message, ledger.exchange(id), &plan.config);
+        let far = ledger.entries[id].far.expect("it was sent");
+        let client = world.client_addr(far);
+        assert!(
+            self.client.is_none_or(|only| only == client),
+            "request {id} of {client} came on a connection that was announced as that of {:?}",
+            self.client
+        );
+        let exchange = ledger.exchange(id);
+        let ending = requests::judge_head(message, exchange, &plan.config, client.ip());
         self.reader.expect(
             ending.unwrap_or_else(|why| panic!("request {id} at backend {backend}: {why}")),
         );

@@ -75,6 +75,8 @@ pub(crate) struct Sock {
     pub(crate) client: Option<SockId>,
     /// The address of a client, at the proxy's end.
     pub(crate) remote: Option<SocketAddr>,
+    /// Who that client says it is.
+    pub(crate) announced: Option<SocketAddr>,
     pub(crate) accepted_at: Option<Duration>,
     /// When the proxy began to connect, read from it last, wrote to it last.
     pub(crate) called_at: Duration,
@@ -130,6 +132,7 @@ impl Sock {
             peer,
             client: None,
             remote: None,
+            announced: None,
             accepted_at: None,
             called_at: Duration::ZERO,
             read_at: Duration::ZERO,

@@ -19,6 +19,8 @@ enum How {
     LineEnd(&'static str),
     /// This stands in the place of the version.
     Version(&'static str),
+    /// This stands in the place of the last part of the path.
+    Path(&'static str),
     /// This comes behind the target, so many times.
     Target(&'static str, usize),
     /// This is one more field line, its last piece so many times.
@@ -28,7 +30,7 @@ enum How {
 }
 
 /// One for each reason to refuse a request, some in more than one way.
-pub(crate) static WRONGS: [Wrong; 20] = [
+pub(crate) static WRONGS: [Wrong; 22] = [
     wrong(400, "malformed-head", "GET", How::LineEnd("\n")),
     wrong(400, "malformed-head", "GET", How::Version("HTTP/1.1 ")),
     wrong(
@@ -70,6 +72,8 @@ pub(crate) static WRONGS: [Wrong; 20] = [
         "PUT",
         How::Field("Content-Length: 9999999999999999999", "", 1),
     ),
+    wrong(400, "ambiguous-path", "GET", How::Path("/%2E%2e/path?")),
+    wrong(404, "no-route", "GET", How::Path("/paths?")),
     wrong(414, "target-too-long", "GET", How::Target("long", 3000)),
     wrong(
         431,
@@ -137,7 +141,7 @@ impl Wrong {
             How::Target(_, times) | How::Field(_, _, times) | How::Body(_, _, times) => {
                 times > 1000
             }
-            How::LineEnd(_) | How::Version(_) => false,
+            How::LineEnd(_) | How::Version(_) | How::Path(_) => false,
         }
     }
 
@@ -147,6 +151,7 @@ impl Wrong {
         let text = match self.how {
             How::LineEnd(end) => head.replace("\r\n", end),
             How::Version(version) => head.replacen("HTTP/1.1", version, 1),
+            How::Path(path) => head.replacen("/path?", path, 1),
             How::Target(more, times) => {
                 let target = exchange.target();
                 head.replacen(&target, &[&target, &more.repeat(times)[..]].concat(), 1)
@@ -165,7 +170,9 @@ impl Wrong {
             How::Body(before, middle, times) => {
                 [before, &middle.repeat(times)].concat().into_bytes()
             }
-            How::LineEnd(_) | How::Version(_) | How::Target(..) | How::Field(..) => Vec::new(),
+            How::LineEnd(_) | How::Version(_) | How::Path(_) | How::Target(..) | How::Field(..) => {
+                Vec::new()
+            }
         }
     }
 }
