@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// Whether programs read this path differently: it has an encoded slash, backslash or zero, a backslash, an empty segment
-/// before its last one, or a segment that is `.` or `..`, in whatever spelling.
+/// before its last one, or a segment that is `.` or `..`, in whatever spelling, also with parameters (`..;a`).
 #[must_use]
 pub fn is_ambiguous(path: &[u8]) -> bool {
     let Some(inner) = path.strip_prefix(b"/") else {
@@ -19,7 +19,9 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
     has_empty_segment(inner)
         || inner.contains(&b'\\')
         || inner.split(|&byte| byte == b'/').any(|segment| {
-            is_dots(&unescape(segment))
+            // Programs that take what stands behind a semicolon for a parameter resolve `..;` too.
+            let name = segment.split(|&byte| byte == b';').next();
+            name.is_some_and(|name| is_dots(&unescape(name)))
                 || escapes(segment).any(|octet| matches!(octet, b'/' | b'\\' | 0))
         })
 }
@@ -215,6 +217,9 @@ mod tests {
             "/%00",
             "/a\\b",
             "/\\",
+            "/a/..;/b",
+            "/a/.;x=1",
+            "/%2e%2E;/b",
         ] {
             assert!(is_ambiguous(path.as_bytes()), "{path}");
         }
