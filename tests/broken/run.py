@@ -4,8 +4,8 @@
     tests/broken/run.py [NAME...]
 
 Works on copies of the tree, one sabotage at a time in each, and runs up to SEEDS simulated networks (2,000) until one
-fails, then the directed ones. Prints for each sabotage the seed that found it ("scene" when a directed run did) and what
-it showed. Ends with 1 when one was not found, when a text to be replaced is not there (once), when a sabotage does not
+fails, then the directed ones. Prints for each sabotage the seed that found it ("scene" when a directed run did, "test"
+when it names another test that did) and what it showed. Ends with 1 when one was not found, when a text to be replaced is not there (once), when a sabotage does not
 compile, or when the untouched tree fails. JOBS copies (2) work side by side.
 
 Needs nothing but Python 3.11 and cargo.
@@ -72,9 +72,9 @@ class Copy:
         if like:
             shutil.copytree(like.target, self.target)
 
-    def build(self):
-        """Builds the simulation and says where it is."""
-        command = ["cargo", "test", "--locked", "--no-run", "--test", "sim", "--message-format=json-render-diagnostics"]
+    def build(self, test):
+        """Builds the simulation, or another test, and says where it is."""
+        command = ["cargo", "test", "--locked", "--no-run", "--test", test, "--message-format=json-render-diagnostics"]
         environment = os.environ | PROFILE | {"CARGO_TARGET_DIR": str(self.target)}
         done = run(command, self.tree, environment)
         if done.returncode:
@@ -84,7 +84,7 @@ class Copy:
 
     def simulate(self, seeds):
         """Runs so many seeds, and if none fails everything else; says whether all passed, and what was said."""
-        program = self.build()
+        program = self.build("sim")
         environment = os.environ | {"SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
         environment.pop("SEED", None)
         for more in (["--skip=::", "--skip=scenes"], []):
@@ -98,12 +98,25 @@ class Copy:
             environment["SEEDS"] = "1"
         return not done.returncode, said
 
+    def test(self, test):
+        """Runs another test, which must fail; says which part of it did, and how."""
+        done = run([self.build(test), "--test-threads=1"], self.tree, os.environ | {"RUST_BACKTRACE": "0"})
+        said = done.stdout + done.stderr
+        panic = PANIC.search(said)
+        if not done.returncode:
+            raise Trouble(f"is not found by the test {test}")
+        if not panic or not FAILED.search(said):
+            raise Trouble("fails otherwise:\n" + said.strip()[-2000:])
+        return "test", " ".join(panic[1].split())
+
     def try_out(self, sabotage):
         """Breaks the tree in this way; says which seed found it, and how."""
         path = self.tree / sabotage["file"]
         whole = path.read_text()
         path.write_text(broken(sabotage, whole))
         try:
+            if "test" in sabotage:
+                return self.test(sabotage["test"])
             passed, said = self.simulate(SEEDS)
         finally:
             path.write_text(whole)

@@ -103,8 +103,7 @@ impl Watch {
             counts.sessions <= sessions_max,
             "too many sessions: {counts:?}"
         );
-        let may_lose_last = plan.config.pools[0].take_out_last || !plan.reloads.is_empty();
-        let live_min = usize::from(!may_lose_last);
+        let live_min = usize::from(!plan.config.pools[0].take_out_last);
         assert!(
             (live_min..=backends).contains(&counts.live_backends),
             "{counts:?} of {backends} backends"
@@ -119,6 +118,13 @@ impl Watch {
                 "a request is held without its head: {glance:?}"
             );
         }
+        let held = proxy
+            .sessions()
+            .filter(|glance| glance.doing == Doing::Hold);
+        assert!(
+            held.count() <= plan.config.pools[0].held_max,
+            "more requests are held than may be"
+        );
         self.ticks_live = if counts.live_backends > 0 {
             self.ticks_live + 1
         } else {

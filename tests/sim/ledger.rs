@@ -121,8 +121,7 @@ impl Ledger {
             backends: plan.least(|config| pool(config).backends.len()),
             failures_max: usize::try_from(plan.least(|config| pool(config).failures_max))
                 .expect("small"),
-            // Whoever was live may have been removed.
-            may_lose_last: plan.config.pools[0].take_out_last || !plan.reloads.is_empty(),
+            may_lose_last: plan.config.pools[0].take_out_last,
             holds: (plan.config.pools[0].when_all_down == WhenAllDown::Hold)
                 .then_some(plan.config.timeouts.hold),
             cut_at: plan

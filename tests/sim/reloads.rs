@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rondel::config::{Backend, Config, Timeouts};
 use rondel::net::stream::Owner;
+use rondel::proxy::Counts;
 
 use super::faults::Fault;
 use super::kernel::World;
@@ -42,7 +43,7 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Reload> {
         // A reload that changes nothing is one too.
         for _ in 0..rng.between(0, 3) {
             match rng.below(8) {
-                0 | 1 => add(&mut config, rng),
+                0 | 1 => add(&mut config, plan, rng),
                 2 | 3 => remove(&mut config, rng),
                 4 => reweigh(&mut config, rng),
                 5 => change_timers(&mut config, rng),
@@ -62,7 +63,7 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Reload> {
 }
 
 /// A backend comes, or comes back, at any place.
-fn add(config: &mut Config, rng: &mut Rng) {
+fn add(config: &mut Config, plan: &Plan, rng: &mut Rng) {
     let absent: Vec<usize> = {
         let there = indices(config);
         (0..BACKENDS_MAX)
@@ -73,8 +74,10 @@ fn add(config: &mut Config, rng: &mut Rng) {
         return;
     }
     let index = rng.pick(&absent);
-    let addr = backend_addr(index, 0);
-    let backend = Backend::at(&format!("b{index}"), addr.into(), vec![addr]);
+    let (addr, name) = (backend_addr(index, 0), format!("b{index}"));
+    let mut first = plan.config.pools[0].backends.iter();
+    let as_before = first.find(|backend| backend.name == name).cloned();
+    let backend = as_before.unwrap_or_else(|| Backend::at(&name, addr.into(), vec![addr]));
     let backends = &mut config.pool_mut(0).backends;
     backends.insert(rng.below(backends.len() + 1), backend);
 }
@@ -182,13 +185,15 @@ impl Plan {
 pub(crate) struct Before {
     /// The idle upstreams of backends that stay; `None` where clients that are let in may need their descriptors.
     kept: Option<BTreeSet<SockId>>,
+    /// How many backends can be live afterwards; any, where the last that are left are.
+    live_max: Option<usize>,
 }
 
 impl Before {
     /// Opens the new listeners, and looks at what there is.
     pub(crate) fn look(
         reload: &Reload,
-        sessions: usize,
+        counts: Counts,
         config: &Config,
         world: &mut World,
     ) -> Self {
@@ -207,16 +212,26 @@ impl Before {
         let closing = (0..world.listeners()).filter(|number| !reload.listeners.contains(number));
         let knocked: usize = closing.map(|number| world.queued(number)).sum();
         let is_short = world.faults.can(Fault::Descriptors) || world.faults.can(Fault::Shortage);
-        world.doors.all_are_let_in = !is_short && sessions + knocked <= config.limits.sessions_max;
+        world.doors.all_are_let_in =
+            !is_short && counts.sessions + knocked <= config.limits.sessions_max;
         let stay = indices(&reload.config);
         let kept = idle(world).filter(|(_, backend)| stay.contains(backend));
+        let before = indices(config);
+        let added = stay.iter().filter(|backend| !before.contains(backend));
+        let live_max = counts.live_backends + added.count();
         Self {
+            live_max: config.pools[0].take_out_last.then_some(live_max),
             kept: (!is_short).then(|| kept.map(|(sock, _)| sock).collect()),
         }
     }
 
     /// Idle upstreams of backends that stay are all there, and no others.
-    pub(crate) fn compare(&self, world: &World) {
+    pub(crate) fn compare(&self, counts: Counts, world: &World) {
+        assert!(
+            self.live_max
+                .is_none_or(|most| counts.live_backends <= most),
+            "backends are live again by a reload: {counts:?} after {self:?}"
+        );
         let Some(kept) = &self.kept else { return };
         let after: BTreeSet<SockId> = idle(world).map(|(sock, _)| sock).collect();
         assert_eq!(kept, &after, "idle upstreams before and after a reload");

@@ -352,12 +352,7 @@ impl<'a> Sim<'a> {
         }
         let reload = &self.plan.reloads[nth];
         let mut world = self.world.borrow_mut();
-        let before = Before::look(
-            reload,
-            self.proxy.counts().sessions,
-            self.config,
-            &mut world,
-        );
+        let before = Before::look(reload, self.proxy.counts(), self.config, &mut world);
         drop(world);
         let listeners = reload.config.listeners.iter().zip(&reload.listeners);
         let bound: Vec<Bound> = listeners
@@ -375,7 +370,7 @@ impl<'a> Sim<'a> {
         world.accepts = 0;
         world.configured = indices(&reload.config);
         world.picks.push(Picked::Reload(nth));
-        before.compare(&world);
+        before.compare(self.proxy.counts(), &world);
     }
 
     fn drain(&mut self, now: Now) {
