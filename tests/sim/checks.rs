@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rondel::net::buffer::{SESSION_BYTES_MAX, held_bytes_max};
-use rondel::proxy::{Doing, Glance, Proxy};
+use rondel::proxy::{Counts, Doing, Glance, Proxy};
 
 use super::coverage::{Coverage, Turn};
 use super::kernel::World;
@@ -125,6 +125,11 @@ impl Watch {
             held.count() <= plan.config.pools[0].held_max,
             "more requests are held than may be"
         );
+        self.turns(world, counts, backends, sessions_max);
+    }
+
+    /// What the proxy has come to in this tick.
+    fn turns(&mut self, world: &World, counts: Counts, backends: usize, sessions_max: usize) {
         self.ticks_live = if counts.live_backends > 0 {
             self.ticks_live + 1
         } else {

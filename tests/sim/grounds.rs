@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::{Events, Poll};
 use rondel::event_loop::kernel::{Kernel, TcpSocket};
 use rondel::net::stream::{Net, Owner, Readiness, Stream};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::descriptors::Descriptors;
 use super::faults::Faults;
@@ -145,6 +145,8 @@ pub(super) struct Real {
     ours: Option<TcpSocket>,
     peer: Option<TcpStream>,
     addr: Option<SocketAddr>,
+    /// An address that refuses.
+    held: Option<Socket>,
 }
 
 impl Real {
@@ -157,6 +159,7 @@ impl Real {
             ours: None,
             peer: None,
             addr: None,
+            held: None,
         })
     }
 
@@ -189,8 +192,12 @@ impl Real {
     /// A connection to where nobody listens.
     pub(super) fn refused() -> io::Result<Self> {
         let mut real = Self::new()?;
-        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let ours = real.kernel.connect(gone)?;
+        // Bound, so that nobody else is given it, and never listened on.
+        let held = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let addr = held.local_addr()?.as_socket().expect("it is an address");
+        real.held = Some(held);
+        let ours = real.kernel.connect(addr)?;
         real.kernel.assign(&ours, Owner::Upstream(0));
         real.ours = Some(ours);
         Ok(real)
@@ -287,6 +294,7 @@ impl Fake {
         let world = Rc::new(RefCell::new(world()));
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000));
         world.borrow_mut().settle(vec![addr]);
+        world.borrow_mut().configured = vec![0];
         world.borrow_mut().set_down(0, true);
         let mut net = SimNet {
             world: Rc::clone(&world),
