@@ -20,6 +20,9 @@ const ALIKE_MIN: f64 = 0.8;
 
 /// The notes.
 pub(super) struct Book {
+    /// What is no TOML.
+    syntax: RefCell<Vec<Fault>>,
+    /// What is wrong with what was read: of too many those that stand first in the file.
     faults: RefCell<Vec<Fault>>,
     more: Cell<usize>,
     compared: Cell<usize>,
@@ -70,6 +73,7 @@ impl Book {
     /// For a file; `is_broken` if it could not be understood as a whole.
     pub(super) fn for_file(is_broken: bool) -> Self {
         Self {
+            syntax: RefCell::default(),
             faults: RefCell::default(),
             more: Cell::new(0),
             compared: Cell::new(0),
@@ -118,17 +122,27 @@ impl Book {
     pub(super) fn note(&self, fault: Fault) {
         // In a text that is no TOML, what stands nowhere was made up where something was not understood.
         if !(self.is_broken && fault.span.is_empty()) {
-            self.note_syntax(fault);
+            self.keep(&self.faults, fault);
         }
     }
 
     /// Notes what is no TOML.
     pub(super) fn note_syntax(&self, fault: Fault) {
-        let mut faults = self.faults.borrow_mut();
+        self.keep(&self.syntax, fault);
+    }
+
+    /// Keys come in the order of their names, not of the file: of too many faults the one that stands last is dropped.
+    fn keep(&self, faults: &RefCell<Vec<Fault>>, fault: Fault) {
+        let mut faults = faults.borrow_mut();
         if faults.len() < PROBLEMS_MAX {
             faults.push(fault);
-        } else {
-            self.more.set(self.more.get() + 1);
+            return;
+        }
+        self.more.set(self.more.get() + 1);
+        if let Some(last) = faults.iter_mut().max_by_key(|kept| kept.span.start)
+            && fault.span.start < last.span.start
+        {
+            *last = fault;
         }
     }
 
@@ -202,10 +216,21 @@ impl Book {
         });
     }
 
-    /// What is wrong, in the order of the file.
+    /// What is wrong, in the order of the file. Of a line that is no TOML only the first place is told: what follows there, and
+    /// what seemed to stand there, is a guess.
     pub(super) fn problems(self, source: &Source) -> Vec<Problem> {
-        let mut faults = self.faults.into_inner();
+        let line = |fault: &Fault| source.position(fault.span.start).0;
+        let mut faults = self.syntax.into_inner();
         faults.sort_by_key(|fault| fault.span.start);
+        faults.dedup_by_key(|fault| line(fault));
+        let broken: Vec<usize> = faults.iter().map(line).collect();
+        let mut read = self.faults.into_inner();
+        read.retain(|fault| broken.binary_search(&line(fault)).is_err());
+        faults.append(&mut read);
+        faults.sort_by_key(|fault| fault.span.start);
+        let dropped = faults.len().saturating_sub(PROBLEMS_MAX);
+        faults.truncate(PROBLEMS_MAX);
+        self.more.set(self.more.get() + dropped);
         let mut problems: Vec<Problem> = faults
             .into_iter()
             .map(|fault| Problem {

@@ -214,6 +214,39 @@ fn large_files_are_read_whole() {
 }
 
 #[test]
+fn of_too_many_problems_the_first_in_the_file_are_told() {
+    // Keys are read in the order of their names: x10 before x9.
+    let text: String = (0..5000).fold(String::new(), |mut text, i| {
+        let _ = writeln!(text, "x{i} = 1");
+        text
+    });
+    let problems = read("f", &text).expect_err("no such keys");
+    let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+    // A listener and a pool are missing at the top.
+    let first: Vec<usize> = [1, 1].into_iter().chain(1..=98).chain([98]).collect();
+    assert_eq!(lines, first);
+}
+
+#[test]
+fn what_follows_from_an_error_of_syntax_in_its_line_is_not_told() {
+    let told = |text: &str| -> Vec<(usize, usize)> {
+        let problems = read("f", text).expect_err("no TOML");
+        problems
+            .iter()
+            .map(|told| (told.line, told.column))
+            .collect()
+    };
+    assert_eq!(told("a = \nb = 1\n"), [(1, 5), (2, 1)]);
+    // A list that is not closed: the place where another item was expected, and nothing about what the next line would be in it.
+    let lines: Vec<usize> = (told("[[pool]]\nname = \"a\"\nbackends = [\"h:1\"\nname = \"q\"\n")
+        .iter())
+    .map(|(line, _)| *line)
+    .collect();
+    assert_eq!(lines, [4]);
+    assert_eq!(told(&format!("a = {}", "[".repeat(1000))).len(), 1);
+}
+
+#[test]
 fn no_nesting_is_too_deep() {
     for open in ["[", "{a=", "[[", "a."] {
         let text = format!("x = {}", open.repeat(100_000));
