@@ -48,6 +48,11 @@ impl Said {
     }
 }
 
+fn client(text: &str) -> Result<IpAddr, &'static str> {
+    let addr = text.parse();
+    addr.map_err(|_| "expected an IP address such as 10.1.2.3 or fd00::1")
+}
+
 /// `rondel check`
 #[derive(Args)]
 pub(super) struct Check {
@@ -94,7 +99,7 @@ pub(super) struct Explain {
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     fields: Vec<String>,
     /// Who sends it
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, value_name = "IP", value_parser = client, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
     /// Where it comes in [default: at the port of the URL, else at the first listener]
     #[arg(long, value_name = "NAME")]

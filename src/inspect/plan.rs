@@ -52,10 +52,7 @@ pub fn plan(
     down: &[String],
     now: Instant,
 ) -> Result<Plan, Unknown> {
-    let place = match pool {
-        None if config.pools.len() == 1 => 0,
-        name => pool_place(config, name.unwrap_or_default())?,
-    };
+    let place = pool_place(config, pool)?;
     let Start { mut balance, pools } = Start::new(config, down, now)?;
     let id = pools[place];
     let mut shares: Vec<Part> = balance.candidates(id).map(Part::of).collect();
@@ -226,6 +223,20 @@ mod tests {
         assert_eq!(
             told(Some("x"), "b1"),
             "\"x\": no such pool; expected default"
+        );
+        let mut two = plain();
+        two.pools.push(pool("other", "b1 x").into());
+        let told = |pool: Option<&str>, down: &[String]| {
+            let error = plan(&two, pool, 1, down, instant()).unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(
+            told(None, &[]),
+            "is missing: expected one of default, other"
+        );
+        assert_eq!(
+            told(Some("other"), &["b9".to_owned()]),
+            "\"b9\": no such backend; expected one of b1, b2, x"
         );
     }
 }

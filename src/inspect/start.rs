@@ -1,5 +1,6 @@
 //! The balancer as it is when the program starts, but for backends that are said to be down.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Instant;
 
@@ -17,13 +18,13 @@ pub(super) struct Start {
     pub(super) pools: Vec<PoolId>,
 }
 
-/// A name that was asked for is none of those that there are.
+/// A name that was asked for is none of those that there are, or was needed and not said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
     /// What kind of thing was meant: `backend`, `pool`, `listener`.
     pub kind: &'static str,
-    /// The name.
-    pub name: String,
+    /// The name, if one was said.
+    pub name: Option<String>,
     /// The names that there are.
     pub known: Vec<String>,
 }
@@ -31,7 +32,10 @@ pub struct Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, name, known } = self;
-        write!(f, "{name:?}: no such {kind}; expected ")?;
+        match name {
+            Some(name) => write!(f, "{name:?}: no such {kind}; expected ")?,
+            None => f.write_str("is missing: expected ")?,
+        }
         const SHOWN_MAX: usize = 8;
         match known.as_slice() {
             [] => f.write_str("none, as there is none"),
@@ -62,10 +66,14 @@ impl Start {
             let meant = start.named(config, name);
             if meant.is_empty() {
                 let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+                // Several pools may have a backend of the same name.
+                let mut told = HashSet::new();
                 return Err(Unknown {
                     kind: "backend",
-                    name: name.clone(),
-                    known: backends.map(|backend| backend.name.clone()).collect(),
+                    name: Some(name.clone()),
+                    known: (backends.map(|backend| backend.name.clone()))
+                        .filter(|name| told.insert(name.clone()))
+                        .collect(),
                 });
             }
             for id in meant {
@@ -92,11 +100,15 @@ impl Start {
 }
 
 /// The place of the pool of this name.
-pub(super) fn pool_place(config: &Config, name: &str) -> Result<usize, Unknown> {
-    let found = config.pools.iter().position(|pool| pool.name == name);
+pub(super) fn pool_place(config: &Config, name: Option<&str>) -> Result<usize, Unknown> {
+    let found = match name {
+        None if config.pools.len() == 1 => Some(0),
+        None => None,
+        Some(name) => config.pools.iter().position(|pool| pool.name == name),
+    };
     found.ok_or_else(|| Unknown {
         kind: "pool",
-        name: name.to_owned(),
+        name: name.map(str::to_owned),
         known: config.pools.iter().map(|pool| pool.name.clone()).collect(),
     })
 }

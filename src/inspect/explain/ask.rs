@@ -81,7 +81,7 @@ pub fn listener_for(config: &Config, name: Option<&str>, url: &str) -> Result<us
     let is_it = |listener: &Listener| listener.name == name || listener.addr.to_string() == name;
     listeners.position(is_it).ok_or_else(|| Unknown {
         kind: "listener",
-        name: name.to_owned(),
+        name: Some(name.to_owned()),
         known: config
             .listeners
             .iter()
