@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::config::value::duration_text;
 use crate::config::{
     Action, Backend, Condition, Config, FieldEdits, HashOn, HostPattern, Match, PathPattern, Piece,
     Policy, Pool, ProxyVersion, Redirect, Rewrite, Test, Timeouts, WhenAllDown,
@@ -260,9 +261,9 @@ pub(super) fn list(items: &[impl Display]) -> String {
     items.join(", ")
 }
 
-/// How long, as `3s`, `500ms`.
+/// How long, as a file says it: `3s`, `500ms`, `1h`.
 pub(super) fn span(span: std::time::Duration) -> String {
-    format!("{span:?}")
+    duration_text(span).to_string()
 }
 
 /// So many of a kind.

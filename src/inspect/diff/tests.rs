@@ -64,7 +64,7 @@ fn what_pools_inherit_is_told_once() {
             new.timeouts.response = Duration::from_secs(5);
             new.pool_mut(0).timeouts.response = Duration::from_secs(5);
         },
-        &["~ response-timeout 60s → 5s"],
+        &["~ response-timeout 1m → 5s"],
     );
 }
 

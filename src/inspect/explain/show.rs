@@ -118,11 +118,16 @@ impl fmt::Display for Delivery {
 
 impl Delivery {
     fn without_pick(&self) -> String {
-        let refused = Failure::NoBackend.consequence();
-        let answer = format!("{} {}", refused.status.unwrap_or(503), refused.reason);
+        let answer = |failure: Failure| {
+            let refused = failure.consequence();
+            format!("{} {}", refused.status.unwrap_or(503), refused.reason)
+        };
         match self.when_all_down {
-            WhenAllDown::Refuse | WhenAllDown::TryAll => answer,
-            WhenAllDown::Hold => format!("it is held for hold-timeout at most, then {answer}"),
+            WhenAllDown::Refuse | WhenAllDown::TryAll => answer(Failure::NoBackend),
+            WhenAllDown::Hold => format!(
+                "it is held for hold-timeout at most, then {}",
+                answer(Failure::HoldTimeout)
+            ),
         }
     }
 

@@ -93,7 +93,7 @@ fn a_request_to_a_pool_is_explained_whole() {
          backend a2: live, weight 1\n\
          backend a3: live, weight 1, backup\n\
          pick: a1; if it cannot be reached, a2, then a3\n\
-         timers: connect-timeout 3s, response-timeout 60s, body-timeout 60s, upstream-idle-timeout 30s, tunnel-timeout 3600s, hold-timeout 5s\n\
+         timers: connect-timeout 3s, response-timeout 1m, body-timeout 1m, upstream-idle-timeout 30s, tunnel-timeout 1h, hold-timeout 5s\n\
          in the response: remove Server\n\
          head:\n    \
              GET /x?y=1 HTTP/1.1\n    \
@@ -151,6 +151,12 @@ fn backends_that_are_down_are_not_tried() {
     let text = none.to_string();
     assert!(text.contains("backend a2: down, weight 1\n"), "{text}");
     assert!(text.contains("pick: none; 503 no-backend\n"), "{text}");
+
+    let mut config = config();
+    config.pool_mut(1).when_all_down = WhenAllDown::Hold;
+    let text = ask(&config, "api.example.com/v1", &[], "a1 a2 a3").to_string();
+    let told = "pick: none; it is held for hold-timeout at most, then 503 hold-timeout\n";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]
