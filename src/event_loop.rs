@@ -273,7 +273,10 @@ fn log_start(config: &Config, listen_addrs: &[SocketAddr]) {
     for addr in listen_addrs {
         info!("listening on {addr}");
     }
-    for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
-        info!("backend {} at {:?}", backend.name, backend.addrs);
+    for pool in &config.pools {
+        for backend in &pool.backends {
+            let (name, addrs) = (&backend.name, &backend.addrs);
+            info!("pool {}: backend {name} at {addrs:?}", pool.name);
+        }
     }
 }

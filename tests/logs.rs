@@ -22,9 +22,9 @@ fn the_start_is_told_with_its_addresses_and_limits() {
     ];
     let rondel = Rondel::start_with(&args.map(str::to_owned));
     rondel.wait_for_lines("listening on 127.0.0.1:", 2);
-    let line = rondel.wait_for_line(&format!("backend {name} at ["));
+    let line = rondel.wait_for_line(&format!("pool default: backend {name} at ["));
     assert!(line.contains(&plain), "all addresses of a name: {line}");
-    rondel.wait_for_line(&format!("backend {other} at [{other}]"));
+    rondel.wait_for_line(&format!("pool default: backend {other} at [{other}]"));
     rondel.wait_for_line(&format!("rondel {} is ready", env!("CARGO_PKG_VERSION")));
     let log = rondel.log();
     assert!(log.iter().all(|line| line.contains(" INFO ")), "{log:#?}");
