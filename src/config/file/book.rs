@@ -171,7 +171,12 @@ impl Book {
                 continue;
             }
             self.compared.set(self.compared.get() + 1);
-            let alike = strsim::jaro_winkler(&typed.to_lowercase(), name);
+            let typed = typed.to_lowercase();
+            let mut alike = strsim::jaro_winkler(&typed, name);
+            // In a short name two letters that changed places make nearly all of it different.
+            if name.len() > 2 && strsim::osa_distance(&typed, name) == 1 {
+                alike = alike.max(ALIKE_MIN);
+            }
             if alike >= ALIKE_MIN && best.is_none_or(|(most, _)| alike > most) {
                 best = Some((alike, name));
             }

@@ -338,3 +338,10 @@ fn names_are_short_and_visible() {
             .contains("control characters")
     );
 }
+
+#[test]
+fn letters_that_changed_places_are_recognised_in_short_names_too() {
+    let text = "[[listener]]\nname = \"web\"\naddress = \":80\"\n[[route]]\nlistener = \"wbe\"\nreply = {}\n";
+    let problems = read("f", text).expect_err("no such listener");
+    assert_eq!(problems[0].suggestion.as_deref(), Some("web"));
+}
