@@ -6,8 +6,8 @@ mod routes;
 use std::fmt;
 
 use super::budget::Budget;
-use crate::config::Config;
 use crate::config::file::Element;
+use crate::config::{Config, Listener};
 
 /// What can be said of a configuration that is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,7 @@ use crate::config::file::Element;
 pub enum Lint {
     UnreachableRoute,
     ListenerWithoutRoutes,
+    ListenersOverlap,
     ShareInNoUse,
     PoolUnused,
     PoolWithoutChecks,
@@ -34,9 +35,10 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::UnreachableRoute,
         Self::ListenerWithoutRoutes,
+        Self::ListenersOverlap,
         Self::ShareInNoUse,
         Self::PoolUnused,
         Self::PoolWithoutChecks,
@@ -62,6 +64,10 @@ impl Lint {
             Self::ListenerWithoutRoutes => (
                 "listener-without-routes",
                 "Every route is for other listeners, so that each request that comes in here is answered 404.",
+            ),
+            Self::ListenersOverlap => (
+                "listeners-overlap",
+                "One listener's address covers another's, so that both cannot be opened.",
             ),
             Self::ShareInNoUse => (
                 "share-in-no-use",
@@ -155,6 +161,7 @@ impl fmt::Display for Finding {
 pub fn lint(config: &Config, descriptors: Option<usize>) -> Vec<Finding> {
     let mut found = Vec::new();
     program(&mut found, config, descriptors);
+    overlaps(&mut found, config);
     routes::lint(&mut found, config);
     pools::lint(&mut found, config);
     found
@@ -191,6 +198,32 @@ fn program(found: &mut Vec<Finding>, config: &Config, descriptors: Option<usize>
             if network.prefix_len() == 0 {
                 found.push(everyone("accept-proxy", Element::Listener(place), network));
             }
+        }
+    }
+}
+
+/// Addresses at which the system lets only one of two listen. Not an error: who starts us may have opened both in its own way.
+fn overlaps(found: &mut Vec<Finding>, config: &Config) {
+    let wide = config.listeners.iter().filter(|listener| {
+        let addr = listener.addr;
+        addr.ip().is_unspecified() && addr.port() != 0
+    });
+    for (place, listener) in config.listeners.iter().enumerate() {
+        let covers = |other: &&Listener| {
+            let (wide, addr) = (other.addr, listener.addr);
+            let takes = wide.is_ipv6() || addr.is_ipv4();
+            wide != addr && wide.port() == addr.port() && takes
+        };
+        if let Some(other) = wide.clone().find(covers) {
+            found.push(Finding {
+                lint: Lint::ListenersOverlap,
+                about: Element::Listener(place),
+                key: Some("address"),
+                text: format!(
+                    "address {}: listener {} at {} covers it, and both cannot be opened",
+                    listener.addr, other.name, other.addr
+                ),
+            });
         }
     }
 }

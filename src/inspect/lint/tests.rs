@@ -46,6 +46,32 @@ fn names_are_words_and_each_lint_is_listed_once() {
 }
 
 #[test]
+fn listeners_overlap() {
+    let told = |addrs: &[&str]| {
+        found(|config| {
+            config.listeners = (addrs.iter())
+                .map(|addr| Listener {
+                    name: format!("at {addr}"),
+                    addr: addr.parse().expect("an address"),
+                    ..config.listeners[0].clone()
+                })
+                .collect();
+        })
+    };
+    check(
+        told(&["127.0.0.1:80", "0.0.0.0:80"]),
+        &[
+            "address 127.0.0.1:80: listener at 0.0.0.0:80 at 0.0.0.0:80 covers it, and both cannot be opened [listeners-overlap]",
+        ],
+    );
+    assert_eq!(told(&["[::]:80", "0.0.0.0:80"]).len(), 1);
+    assert_eq!(told(&["[::]:80", "[::1]:80"]).len(), 1);
+    check(told(&["0.0.0.0:80", "[::1]:80"]), &[]);
+    check(told(&["0.0.0.0:80", "127.0.0.1:81"]), &[]);
+    check(told(&["0.0.0.0:0", "127.0.0.1:0"]), &[]);
+}
+
+#[test]
 fn unreachable_route() {
     let told = |lines: &[&str]| found(|config| config.routes = routes(lines).routes);
     check(
