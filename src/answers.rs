@@ -7,7 +7,7 @@ use rondel::cli::{Origin, Question};
 use rondel::config::Config;
 use rondel::config::file::{self, Places, Unusable};
 use rondel::inspect::explain::{Question as Asked, head, listener_for};
-use rondel::inspect::{Check, check, diff, explain, plan, problems_json};
+use rondel::inspect::{Check, check, diff, explain, plan, problems_json, unreadable_json};
 use rustix::process::{Resource, getrlimit};
 
 /// What to print, and what it means.
@@ -35,9 +35,13 @@ impl From<Unusable> for NoAnswer {
 /// Answers a question; in JSON if it is for programs.
 pub(crate) fn answer(origin: Origin, question: &Question, json: bool) -> Result<Answer, NoAnswer> {
     let (config, places) = match (read(origin), question) {
-        (Err(Unusable::Problems(problems)), Question::Check { .. }) if json => {
+        (Err(error), Question::Check { .. }) if json => {
+            let told = match error {
+                Unusable::Problems(problems) => problems_json(&problems),
+                Unusable::Io { .. } => unreadable_json(&error.to_string()),
+            };
             return Ok(Answer {
-                text: format!("{:#}\n", problems_json(&problems)),
+                text: format!("{told:#}\n"),
                 is_good: false,
             });
         }

@@ -239,8 +239,10 @@ pub fn parse<A: Into<OsString> + Clone>(
                 Some(path) => Origin::File(path),
                 None => Origin::of_flags(typed.listen, &typed.backend, typed.tuning.settings())?,
             },
-            question: Question::Check { strict: false },
-            json: false,
+            question: Question::Check {
+                strict: typed.strict,
+            },
+            json: typed.json,
         }),
         None => match typed.file {
             Some(path) => of_file(path, typed.print_config),

@@ -91,6 +91,8 @@ fn warnings_have_their_place_and_fail_where_they_are_taken_for_errors() {
     let warning = "<stdin>:15:1: warning: route rest gets no requests: route api, before it, takes them all [unreachable-route]\n";
     assert!(stdout.starts_with(warning), "{stdout}");
     assert_eq!(ask(&["check", "-f", "-", "--strict"], &file).0, Some(3));
+    assert_eq!(ask(&["-t", "-f", "-", "--strict"], &file).0, Some(3));
+    assert_eq!(ask(&["-f", "-", "--strict"], &file).0, Some(2));
     let (code, stdout, _) = ask(&["check", "-f", "-", "--json"], &file);
     assert_eq!(code, Some(0));
     for part in [
@@ -109,10 +111,21 @@ fn all_that_is_wrong_is_told_with_exit_code_3() {
     let (code, stdout, stderr) = ask(&["check", "-f", "-"], &file);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
     assert_eq!(stderr.matches(": error: ").count(), 4, "{stderr}");
-    let (code, stdout, _) = ask(&["check", "-f", "-", "--json"], &file);
+    let (code, stdout, _) = ask(&["-c", "-f", "-", "--json"], &file);
     assert_eq!(code, Some(3));
     assert!(
         stdout.contains("\"valid\": false") && stdout.contains("\"line\": 14"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_in_json_too() {
+    let (code, stdout, stderr) = ask(&["check", "-f", "/nowhere/f.toml", "--json"], "");
+    assert_eq!((code, stderr.as_str()), (Some(3), ""));
+    assert!(stdout.contains("\"valid\": false"), "{stdout}");
+    assert!(
+        stdout.contains("/nowhere/f.toml: the file cannot be read"),
         "{stdout}"
     );
 }

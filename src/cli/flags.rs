@@ -42,6 +42,12 @@ pub(super) struct Typed {
     /// Check what was said, run nothing, and end: as rondel check does; also -c
     #[arg(short = 't', short_alias = 'c', long)]
     pub(super) check: bool,
+    /// With --check: take warnings for errors
+    #[arg(long, requires = "check")]
+    pub(super) strict: bool,
+    /// With --check: answer in JSON
+    #[arg(long, requires = "check")]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) tuning: Tuning,
 }
@@ -56,7 +62,16 @@ impl Typed {
         let typed = Self::from_arg_matches(&matches)?;
         let is_beside = |arg: &&Arg| {
             let id = arg.get_id().as_str();
-            !["file", "print_config", "check", "help", "version"].contains(&id)
+            ![
+                "file",
+                "print_config",
+                "check",
+                "strict",
+                "json",
+                "help",
+                "version",
+            ]
+            .contains(&id)
                 && matches.value_source(id) == Some(ValueSource::CommandLine)
         };
         let beside = typed.file.as_ref().and_then(|_| {

@@ -67,6 +67,12 @@ impl Check {
     }
 }
 
+/// That a file cannot be read, for programs: as [`problems_json`], without a place.
+#[must_use]
+pub fn unreadable_json(message: &str) -> Value {
+    json!({ "valid": false, "problems": [{ "severity": "error", "message": message }] })
+}
+
 /// What is wrong with a file, for programs: the same object as [`Check::json`] gives, without a budget.
 #[must_use]
 pub fn problems_json(problems: &[Problem]) -> Value {

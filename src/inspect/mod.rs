@@ -21,7 +21,7 @@ mod words;
 mod tests;
 
 pub use self::budget::Budget;
-pub use self::check::{Check, check, problems_json};
+pub use self::check::{Check, check, problems_json, unreadable_json};
 pub use self::diff::{Diff, diff};
 pub use self::explain::{Explanation, explain};
 pub use self::lint::{Finding, Lint, lint};
