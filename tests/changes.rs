@@ -4,6 +4,7 @@
 mod fake;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fake::Fake;
@@ -326,4 +327,18 @@ fn a_request_that_may_have_reached_a_backend_is_not_held() {
     assert_eq!(fake.proxy.counts().live_backends, 0);
     assert_eq!(met(&fake, Failure::ConnectTimeout), 1);
     assert_eq!(doing(&fake), Some(Doing::Request), "it was answered");
+}
+
+#[test]
+fn clients_that_stay_keep_nothing_of_a_configuration_that_is_over() {
+    let mut config = Fake::config();
+    let before = Arc::clone(&config.pools[0]);
+    let mut fake = Fake::configured(config.clone());
+    let client = fake.call();
+    let upstream = ask(&mut fake, client);
+    fake.say(upstream, OK);
+    config.pool_mut(0).retries = 9;
+    fake.reload(config);
+    assert_eq!(Arc::strong_count(&before), 1, "only this test has it");
+    assert_eq!(fake.proxy.counts().sessions, 1);
 }

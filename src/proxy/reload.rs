@@ -112,6 +112,9 @@ impl<N: Net> Proxy<N> {
             // A new one may have clients by now, and to look is always safe.
             self.accepting.readable[bound.listener] = true;
         }
+        for (_, session) in &mut self.sessions {
+            session.forget_pool();
+        }
         self.shared.configure(setup)
     }
 

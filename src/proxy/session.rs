@@ -346,6 +346,17 @@ impl<S: Stream> Session<S> {
         }
     }
 
+    /// Lets go of the pool of its last request, if no other one is under way: clients that stay would keep many a configuration
+    /// that is over.
+    pub(super) fn forget_pool(&mut self) {
+        if matches!(
+            self.phase,
+            Phase::Preface | Phase::Request | Phase::Linger(_)
+        ) {
+            self.pool = None;
+        }
+    }
+
     /// Whether its request waits for a backend.
     pub(super) fn is_held(&self) -> bool {
         matches!(self.phase, Phase::Hold(_))
