@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+mod told;
+
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -16,6 +18,12 @@ use rondel::config::{Backend, Config, Limits, Pool};
 use rondel::net::stream::{Net, Owner, Readiness, Stream};
 use rondel::proxy::{Bound, Now, Proxy, Setup};
 
+use self::told::Told;
+
+/// Where the proxy listens, when nobody says otherwise.
+const LISTEN: ([u8; 4], u16) = ([192, 0, 2, 1], 8080);
+/// Where clients call from, when nobody says otherwise.
+const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 7], 40_000);
 /// errno of accept(2) and socket(2): this process has no descriptor left.
 const EMFILE: i32 = 24;
 /// So many sockets there can be before room for more is allocated.
@@ -43,6 +51,10 @@ pub(crate) struct Sock {
     pub(crate) acknowledged: Option<usize>,
     /// Where it goes to, if the proxy has made it.
     pub(crate) to: Option<SocketAddr>,
+    /// What it took, where that is kept.
+    pub(crate) taken: Option<Vec<u8>>,
+    /// Where the proxy has it, if that is not the usual place.
+    local: Option<SocketAddr>,
     owner: Option<Owner>,
     pub(crate) closed: bool,
 }
@@ -64,10 +76,19 @@ impl Sock {
 #[derive(Debug, Default)]
 struct World {
     socks: Vec<Sock>,
-    calling: VecDeque<usize>,
+    calling: VecDeque<Call>,
     descriptors_max: usize,
     refuses: bool,
     upstream_room: usize,
+    told: Told,
+}
+
+/// A client that waits to be let in.
+#[derive(Debug)]
+struct Call {
+    sock: usize,
+    listener: usize,
+    from: SocketAddr,
 }
 
 impl World {
@@ -160,6 +181,9 @@ impl Stream for FakeStream {
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
+        if let Some(taken) = &mut sock.taken {
+            taken.extend(pieces.iter().flat_map(|piece| piece.iter()).take(count));
+        }
         sock.room -= count;
         sock.written += count;
         Ok(count)
@@ -170,7 +194,7 @@ impl Stream for FakeStream {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from(([192, 0, 2, 1], 8080)))
+        Ok(self.sock().local.unwrap_or(LISTEN.into()))
     }
 
     fn unacknowledged(&self) -> Option<u64> {
@@ -193,15 +217,16 @@ impl Stream for FakeStream {
 impl Net for FakeNet {
     type Stream = FakeStream;
 
-    fn accept(&mut self, _listener: usize) -> io::Result<(FakeStream, SocketAddr)> {
+    fn accept(&mut self, listener: usize) -> io::Result<(FakeStream, SocketAddr)> {
         let mut world = self.0.borrow_mut();
-        if world.calling.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
+        let first = world
+            .calling
+            .iter()
+            .position(|call| call.listener == listener);
+        let first = first.ok_or(ErrorKind::WouldBlock)?;
         world.take_descriptor()?;
-        let id = world.calling.pop_front().expect("somebody calls");
-        let addr = SocketAddr::from(([192, 0, 2, 7], 40_000));
-        Ok((FakeStream(id, Rc::clone(&self.0)), addr))
+        let call = world.calling.remove(first).expect("somebody calls");
+        Ok((FakeStream(call.sock, Rc::clone(&self.0)), call.from))
     }
 
     fn connect(&mut self, addr: SocketAddr) -> io::Result<FakeStream> {
@@ -210,9 +235,11 @@ impl Net for FakeNet {
         if world.refuses {
             return Err(ErrorKind::ConnectionRefused.into());
         }
+        let taken = world.told.connects_to(addr)?;
         let room = world.upstream_room;
         world.socks.push(Sock {
             room,
+            taken,
             to: Some(addr),
             ..Sock::default()
         });
@@ -270,7 +297,7 @@ impl Fake {
 
     /// One listener and one backend.
     pub(crate) fn config() -> Config {
-        let listen = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let listen = SocketAddr::from(LISTEN);
         Config::simple(&[listen], Pool::new("default", vec![Self::backend(1)]))
     }
 
@@ -282,12 +309,19 @@ impl Fake {
 
     /// A proxy of this configuration, on a network on which everything has room.
     pub(crate) fn configured(config: Config) -> Self {
+        Self::of(Setup::new(config), Told::Nothing)
+    }
+
+    /// A proxy of this configuration, each listener bound where it says, on a network on which everything has room.
+    fn of(setup: Setup, told: Told) -> Self {
         let world = Rc::new(RefCell::new(World {
             socks: Vec::with_capacity(SOCKS),
             descriptors_max: usize::MAX,
             upstream_room: usize::MAX,
+            told,
             ..World::default()
         }));
+        let bound = bound(setup.config());
         #[expect(
             clippy::disallowed_methods,
             reason = "the clock needs one moment to count from"
@@ -297,9 +331,8 @@ impl Fake {
             instant,
             wall: SystemTime::UNIX_EPOCH,
         };
-        let bound = bound(&config);
         let net = FakeNet(Rc::clone(&world));
-        let proxy = Proxy::new(net, Setup::new(config), &bound, now);
+        let proxy = Proxy::new(net, setup, &bound, now);
         Self { world, proxy, now }
     }
 
@@ -348,18 +381,26 @@ impl Fake {
             room: usize::MAX,
             ..Sock::default()
         });
-        let id = world.socks.len() - 1;
-        world.calling.push_back(id);
-        id
+        let sock = world.socks.len() - 1;
+        world.calling.push_back(Call {
+            sock,
+            listener: 0,
+            from: CLIENT.into(),
+        });
+        sock
     }
 
     /// The listener tells of clients.
     pub(crate) fn let_in(&mut self) {
+        self.let_in_at(0);
+    }
+
+    fn let_in_at(&mut self, listener: usize) {
         let hint = Readiness {
             readable: true,
             ..Readiness::default()
         };
-        self.proxy.notify(Owner::Listener(0), hint);
+        self.proxy.notify(Owner::Listener(listener), hint);
         self.settle();
     }
 
