@@ -7,7 +7,7 @@
 mod ask;
 mod show;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use super::plan::Part;
@@ -193,14 +193,14 @@ struct Seen {
     choice: Option<Choice>,
 }
 
-/// The address that a client has reached, of those that a listener stands for.
+/// The address that a client has reached, of those that a listener stands for: of all of them, that of this machine.
 fn reached(listener: SocketAddr) -> SocketAddr {
-    match listener {
-        SocketAddr::V4(addr) if addr.ip().is_unspecified() => {
-            SocketAddr::from(([127, 0, 0, 1], addr.port()))
-        }
-        other => other,
-    }
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 /// The place of the route that was chosen.
