@@ -2,9 +2,13 @@
 
 mod fake;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fake::Fake;
+use rondel::balance::Balance;
+use rondel::config::{Backend, Config, Pool, Sticky, WhenAllDown};
+use rondel::proxy::{Doing, Setup};
 
 const UNFINISHED: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -269,4 +273,42 @@ fn a_slow_client_gets_the_last_of_its_responses_although_it_waited_for_another_r
         }
         assert_eq!(!fake.sock(client).closed, lives, "{rate} bytes per second");
     }
+}
+
+#[test]
+fn a_request_is_held_whose_cookie_stands_for_a_backend_of_weight_0_that_refuses() {
+    let addr = ([198, 0, 0, 1], 80).into();
+    let backend = Backend {
+        weight: 0,
+        ..Backend::at("b1", SocketAddr::into(addr), vec![addr])
+    };
+    let sticky = Sticky {
+        cookie: "stick".to_owned(),
+        secret: None,
+    };
+    let pool = Pool {
+        sticky: Some(sticky),
+        when_all_down: WhenAllDown::Hold,
+        ..Pool::new("pool", vec![backend])
+    };
+    let config = Config::simple(&[([192, 0, 2, 1], 8080).into()], pool);
+    let mut balance = Balance::new(0);
+    let pools = balance.apply(&config.pools).pools;
+    let id = balance.candidates(pools[0]).next().expect("one").id;
+    let token = balance.token(id).expect("a sticky pool").digits();
+    let cookie = String::from_utf8_lossy(&token).into_owned();
+    let mut fake = Fake::remembering(Setup::new(config));
+    fake.refuse(&[addr]);
+    let client = fake.call_at(0, ([192, 0, 2, 7], 1).into(), ([192, 0, 2, 1], 8080).into());
+    let head = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: stick={cookie}\r\n\r\n");
+    fake.say(client, head.as_bytes());
+    assert_eq!(fake.connects(), [addr]);
+    assert_eq!(
+        fake.proxy.sessions().next().map(|session| session.doing),
+        Some(Doing::Hold)
+    );
+    // --hold-timeout is 5 s.
+    fake.pass(Duration::from_secs(5));
+    assert_eq!(fake.connects(), []);
+    assert!(fake.taken(client).starts_with(b"HTTP/1.1 503 "));
 }

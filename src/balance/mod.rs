@@ -251,6 +251,13 @@ impl Balance {
             .map_or("(removed)", |backend| backend.name.as_str())
     }
 
+    /// Whether it is still configured, and live.
+    #[must_use]
+    pub fn is_live(&self, id: BackendId) -> bool {
+        self.find(id)
+            .is_some_and(|backend| backend.health.is_live())
+    }
+
     /// Whether it is still configured.
     #[must_use]
     pub fn is_known(&self, id: BackendId) -> bool {

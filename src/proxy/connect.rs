@@ -306,17 +306,16 @@ impl Attempt {
         self.addrs_failed.clear();
     }
 
-    /// Whether a backend that was tried is live all the same, so that it would be picked again at once: one of weight 0, for
-    /// which the client's cookie stands.
-    pub(super) fn has_tried_a_live_one<N: Net>(&self, cx: &Shared<N>) -> bool {
-        let mut candidates = cx.balance.candidates(self.serving.pool);
-        candidates.any(|candidate| candidate.health.is_live() && self.tried.contains(&candidate.id))
+    /// No backend is running it, and those that have gone out may be tried again once they are back. One that refused and is live
+    /// all the same, as one of weight 0 may be that a cookie stands for, would be tried without end.
+    pub(super) fn forget_tries<N: Net>(&mut self, cx: &Shared<N>) {
+        self.load = Load::default();
+        self.tried.retain(|&id| cx.balance.is_live(id));
     }
 
-    /// No backend is running it, and all may be tried again.
-    pub(super) fn forget_tries(&mut self) {
-        self.load = Load::default();
-        self.tried.clear();
+    /// The backend for a request that was held, if there is one now.
+    pub(super) fn pick_after_hold<N: Net>(&self, cx: &mut Shared<N>) -> Option<Pick> {
+        self.pick_another(&self.tried, cx)
     }
 
     /// This try could not reach its backend: turns to the backend's next address, else to another backend. False when

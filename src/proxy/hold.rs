@@ -72,7 +72,6 @@ impl<S: Stream> Session<S> {
                 && nothing_sent
                 && !attempt.repeated
                 && cx.balance.live_in(id) == 0
-                && !attempt.has_tried_a_live_one(cx)
         });
         // For a pool that was removed nobody need wait.
         let (Some(pool), Some(taken)) = (holds, cx.held_in(id).cloned()) else {
@@ -90,7 +89,7 @@ impl<S: Stream> Session<S> {
             let consequence = cx.meet(Failure::QueueFull);
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         };
-        attempt.forget_tries();
+        attempt.forget_tries(cx);
         self.wait_for(Timer::Hold, true, cx);
         let held = Held {
             attempt,
@@ -114,8 +113,7 @@ impl<S: Stream> Session<S> {
             return Step::Moved(Phase::Closed);
         }
         let now = cx.now.instant;
-        let serving = &held.attempt.serving;
-        if let Some(pick) = cx.balance.pick(serving.pool, now, &[], &serving.asker) {
+        if let Some(pick) = held.attempt.pick_after_hold(cx) {
             let Held {
                 mut attempt,
                 head,
@@ -127,7 +125,7 @@ impl<S: Stream> Session<S> {
             attempt.turn_to(pick, cx);
             return self.set_out(attempt, head, cx);
         }
-        let is_removed = cx.held_in(serving.pool).is_none();
+        let is_removed = cx.held_in(held.attempt.serving.pool).is_none();
         if held.until <= now || is_removed {
             let consequence = cx.meet(if is_removed {
                 Failure::NoBackend
@@ -137,7 +135,7 @@ impl<S: Stream> Session<S> {
             let Held { attempt, head, .. } = *held;
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         }
-        let trial = cx.balance.trial_next(serving.pool);
+        let trial = cx.balance.trial_next(held.attempt.serving.pool);
         self.deadline = trial.map_or(held.until, |trial| trial.min(held.until));
         Step::Stuck(Phase::Hold(held))
     }
