@@ -52,6 +52,23 @@ impl Rondel {
         Self::spawn(command)
     }
 
+    /// Starts the binary with a file that says this, and a listener besides, named `main`, on a port of the kernel's choice.
+    pub fn configured(text: &str) -> Self {
+        Self::configured_with("", text)
+    }
+
+    /// The same, with more to say of the listener.
+    pub fn configured_with(listener: &str, text: &str) -> Self {
+        const LISTENER: &str = "[[listener]]\nname = \"main\"\naddress = \"127.0.0.1:0\"";
+        // What holds for the whole program stands before the first section.
+        let sections = text.find("[[").unwrap_or(text.len());
+        let (top, sections) = text.split_at(sections);
+        let folder = folder::Folder::new();
+        let path = folder.file("rondel.toml");
+        std::fs::write(&path, format!("{top}\n{LISTENER}\n{listener}\n{sections}")).unwrap();
+        Self::start_with(&["-f".to_owned(), path.display().to_string()])
+    }
+
     /// Starts this command, which runs the binary in the end.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
