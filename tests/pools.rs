@@ -5,10 +5,11 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use socket2::SockRef;
 use support::{Backend, Client, Later, Message, PATIENCE, Rondel, Stage, echo, get, ok};
 
 /// A pool, with what holds for it, of backends with what holds for each.
@@ -167,13 +168,15 @@ fn a_cookie_keeps_a_client_at_its_backend_and_does_not_tell_which_that_is() {
 
 #[test]
 fn a_client_whose_backend_is_gone_gets_another_and_its_cookie() {
-    // Its address refuses from the time on that it has answered.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (leaving, staying) = (listener.local_addr().unwrap(), Backend::echo("staying"));
     let once = thread::spawn(move || {
         let mut conn = Client::new(listener.accept().unwrap().0);
         conn.request().unwrap();
+        // It refuses from now on, and its address is nobody else's.
+        SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
         conn.send("HTTP/1.1 200 OK\r\nX-Backend: leaving\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        listener
     });
     let backends = [("leaving", leaving, ""), ("staying", staying.addr, "")];
     let rondel = Rondel::configured(&pool("sticky = { cookie = \"stick\" }", &backends));
@@ -184,7 +187,7 @@ fn a_client_whose_backend_is_gone_gets_another_and_its_cookie() {
     };
     let response = client.ask(&get("/"));
     assert_eq!(response.field("x-backend"), Some("leaving"));
-    once.join().unwrap();
+    let _held = once.join().unwrap();
     let before = cookie(&response);
     let request = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {before}\r\n\r\n");
     let response = client.ask(&request);

@@ -1,7 +1,5 @@
 //! Routes of a file, as clients and backends see them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod support;
 
 use std::collections::BTreeMap;
