@@ -5,13 +5,20 @@
 
 mod fake;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
 use fake::Fake;
+use rondel::config::{
+    Action, Condition, Config, Hash, HashOn, HostPattern, PathPattern, Policy, Pool, Route, Share,
+    Sticky, Test,
+};
 
 /// Rounds before the counting begins, and rounds that are counted.
 const ROUNDS: usize = 4;
+/// Rounds before all backends of a pool have surely been picked, also by chance.
+const ROUNDS_FOR_ALL: usize = 200;
 /// Longer than a client that got its last word is waited for. All rounds together are shorter than a client may be idle.
 const LINGER: Duration = Duration::from_secs(6);
 
@@ -71,6 +78,51 @@ fn check(events: &[Event]) {
         assert_eq!(counts.held_bytes, 0);
     }
     assert_eq!(fake.newest(), upstream, "both connections were kept");
+}
+
+/// Sends one request again and again on one kept client connection, whichever backends get it, and demands that nothing is
+/// allocated once each of these has its upstream.
+fn check_choice(name: &str, config: Config, request: &[u8]) {
+    let mut fake = Fake::configured(config);
+    let client = fake.call();
+    let mut upstreams: Vec<usize> = Vec::new();
+    let response = ok("", b"x");
+    for round in 0..2 * ROUNDS_FOR_ALL {
+        let written = |fake: &Fake, id: usize| fake.sock(id).written;
+        let before: Vec<usize> = upstreams.iter().map(|&id| written(&fake, id)).collect();
+        let got = written(&fake, client);
+        fake.put(client, request);
+        let mut allocated = measure(|| fake.hint(client, true, true)).count_total;
+        if fake.newest() > upstreams.last().copied().unwrap_or(client) {
+            upstreams.push(fake.newest());
+            fake.hint(fake.newest(), false, true);
+        }
+        let mut pairs = upstreams.iter().zip(before.iter().chain(&[0]));
+        let (&upstream, _) = pairs
+            .find(|&(&id, &before)| written(&fake, id) > before)
+            .expect("one of them got the request");
+        fake.put(upstream, &response);
+        allocated += measure(|| fake.hint(upstream, true, true)).count_total;
+        assert!(written(&fake, client) > got, "{name}: it is answered");
+        assert!(
+            round < ROUNDS_FOR_ALL || allocated == 0,
+            "{name}: {allocated} allocations in round {round}"
+        );
+    }
+    assert_eq!(
+        fake.proxy.counts().idle_upstreams,
+        upstreams.len(),
+        "{name}"
+    );
+}
+
+/// Three backends in one pool, after some change.
+fn pool_with(change: impl FnOnce(&mut Pool)) -> Config {
+    let mut config = Fake::config();
+    let pool = config.pool_mut(0);
+    pool.backends = (1..=3).map(Fake::backend).collect();
+    change(pool);
+    config
 }
 
 /// A GET with these fields.
@@ -260,4 +312,101 @@ fn nothing_is_allocated_for_a_client_and_one_thing_for_an_upstream() {
             );
         }
     }
+}
+
+#[test]
+fn nothing_is_allocated_to_pick_by_any_policy() {
+    let hash = |on: HashOn| {
+        Policy::Hash(Hash {
+            on,
+            load_percent_max: 125,
+        })
+    };
+    let request = get("X-Key: v\r\nCookie: a=b; key=v\r\n");
+    for policy in [
+        Policy::RoundRobin,
+        Policy::LeastConnections,
+        Policy::RandomTwo,
+        hash(HashOn::Client),
+        hash(HashOn::Field("x-key".to_owned())),
+        hash(HashOn::Cookie("key".to_owned())),
+        hash(HashOn::Path),
+        // A request without it.
+        hash(HashOn::Field("x-other".to_owned())),
+    ] {
+        for weight in [1, 3] {
+            let config = pool_with(|pool| {
+                pool.policy = policy.clone();
+                pool.backends[1].weight = weight;
+            });
+            check_choice(&format!("{policy:?}, weight {weight}"), config, &request);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_allocated_for_a_cookie_that_keeps_a_client_at_its_backend() {
+    // The first half of the SHA-256 of the pool's name, a zero and the backend's name.
+    let request = get("Cookie: a=b; at=2de103979e3db07703e8aeb11308c1fd\r\n");
+    let config = pool_with(|pool| {
+        pool.sticky = Some(Sticky {
+            cookie: "at".to_owned(),
+            secret: None,
+        });
+    });
+    check_choice("a cookie", config, &request);
+}
+
+#[test]
+fn nothing_is_allocated_to_find_a_route() {
+    let route = |name: &str, change: &dyn Fn(&mut Route)| {
+        let mut route = Route::all_to(0);
+        name.clone_into(&mut route.name);
+        change(&mut route);
+        Arc::new(route)
+    };
+    let field = |name: &str, test| Condition {
+        name: name.to_owned(),
+        test,
+    };
+    let like = |text: &str| Test::Like(text.to_owned());
+    let mut config = pool_with(|_| {});
+    config.routes = vec![
+        route("exact host", &|route| {
+            route.when.hosts = vec![HostPattern::Exact("other.test".to_owned())];
+        }),
+        route("any host below", &|route| {
+            route.when.hosts = vec![HostPattern::Suffix(".test".to_owned())];
+            route.when.paths = vec![PathPattern::Exact("/other".to_owned())];
+        }),
+        route("prefix", &|route| {
+            route.when.paths = vec![PathPattern::Prefix("/a/b/c".to_owned())];
+        }),
+        route("method", &|route| {
+            route.when.methods = vec!["DELETE".to_owned()];
+        }),
+        route("field and parameter", &|route| {
+            route.when.fields = vec![field("x-key", like("w*"))];
+            route.when.query = vec![field("q", like("*z"))];
+        }),
+        route("pattern", &|route| {
+            route.when.paths = vec![PathPattern::Glob("/a/*/**".to_owned())];
+            route.when.fields = vec![field("x-key", Test::Present)];
+            route.when.query = vec![field("q", Test::Is("12".to_owned()))];
+        }),
+    ];
+    let request = b"GET /a/b/x/y?p&q=12 HTTP/1.1\r\nHost: api.test:80\r\nX-Key: v\r\n\r\n";
+    check_choice("plain", config, request);
+}
+
+#[test]
+fn nothing_is_allocated_to_split_between_pools() {
+    let mut config = pool_with(|_| {});
+    let other = Pool::new("other", vec![Fake::backend(4), Fake::backend(5)]);
+    config.pools.push(Arc::new(other));
+    let mut route = Route::all_to(0);
+    let share = |(pool, weight)| Share { pool, weight };
+    route.action = Action::Pools([(0, 3), (1, 2)].map(share).to_vec());
+    config.routes = vec![Arc::new(route)];
+    check_choice("a split", config, &get(""));
 }
