@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use rondel::config::file::Element;
 use rondel::config::{Config, Policy, Pool, ProxyVersion, WhenAllDown};
 use rondel::http::Reject;
 use rondel::inspect::explain::{Delivery, Outcome, Question, explain};
 use rondel::inspect::plan::Part;
+use rondel::inspect::{Lint, lint};
 use rondel::net::proxy_header;
 use rondel::proxy::Doing;
 use rondel::proxy::failure::Failure;
@@ -70,15 +72,18 @@ pub(crate) fn compare(
         now: fake.now.instant,
     };
     let foretold = explain(config, &question).map_err(|unknown| unknown.to_string())?;
+    let taken = foretold.route.as_ref().map(|(place, _)| *place);
+    let hidden = lint(config, None).into_iter().find(|finding| {
+        finding.lint == Lint::UnreachableRoute
+            && taken.is_some_and(|place| finding.about == Element::Route(place))
+    });
+    if hidden.is_some() {
+        return Err("a route takes it that is called unreachable".to_owned());
+    }
     let done = send(fake, config, asked, refusing);
     let routes = config.routes.iter();
     let before: Vec<String> = routes
-        .take(
-            foretold
-                .route
-                .as_ref()
-                .map_or(usize::MAX, |(place, _)| *place),
-        )
+        .take(taken.unwrap_or(usize::MAX))
         .map(|route| route.name.clone())
         .collect();
     let passed: Vec<&str> = foretold.passed.iter().map(|(name, _)| bare(name)).collect();
