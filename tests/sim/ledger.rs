@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rondel::config::{Config, WhenAllDown};
+use rondel::config::{Config, Policy, WhenAllDown};
 
 use super::exchange::Exchange;
 use super::faults::Fault;
@@ -255,7 +255,8 @@ impl Ledger {
                 "something was lost in the tunnel: {entry:#?}"
             );
         }
-        if faultless {
+        let in_turn = plan.config.pools[0].policy == Policy::RoundRobin;
+        if faultless && in_turn {
             turns::check(&world.picks, plan);
         }
     }

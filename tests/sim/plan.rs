@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rondel::config::{
-    Backend, Config, Forwarding, Limits, Listener, PathPattern, Pool, ProxyVersion, Route,
-    Timeouts, WhenAllDown,
+    Backend, Config, Forwarding, Hash, HashOn, Limits, Listener, PathPattern, Policy, Pool,
+    ProxyVersion, Route, Timeouts, WhenAllDown,
 };
 
 use super::faults::{Fault, Faults};
@@ -278,6 +278,7 @@ fn config(rng: &mut Rng, listeners: usize, window_max: usize) -> Config {
             WhenAllDown::Hold,
             WhenAllDown::Hold,
         ]),
+        policy: policy(rng),
         held_max: rng.pick(&[1, 3, 1000]),
         send_proxy: rng.pick(&[
             None,
@@ -328,6 +329,18 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
         linger: short(usual.linger),
         drain: short(usual.drain),
         hand_over: usual.hand_over,
+    }
+}
+
+/// Mostly the one whose order is known.
+fn policy(rng: &mut Rng) -> Policy {
+    match rng.below(10) {
+        0 => Policy::LeastConnections,
+        1 => Policy::Hash(Hash {
+            on: HashOn::Client,
+            load_percent_max: rng.pick(&[0, 125]),
+        }),
+        _ => Policy::RoundRobin,
     }
 }
 

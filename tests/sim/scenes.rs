@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rondel::config::{ProxyVersion, Timeouts, WhenAllDown};
+use rondel::config::{Policy, ProxyVersion, Timeouts, WhenAllDown};
 
 use super::faults::{Fault, Faults};
 use super::plan::{CLIENTS, Plan};
@@ -308,6 +308,7 @@ pub(crate) static SCENES: [Scene; 28] = [
                 (backend.name, backend.addrs) = (format!("b{index}"), vec![addr]);
             }
             plan.clients = plan.clients.max(5);
+            plan.config.pool_mut(0).policy = Policy::RoundRobin;
             plan.dead = Some(plan.requests_max % 4);
         },
     },
