@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use fake::Fake;
 use rondel::balance::health::BACK_OFF_MIN;
-use rondel::config::{Config, WhenAllDown};
+use rondel::config::{Action, Config, FixedReply, Route, WhenAllDown};
 use rondel::proxy::failure::Failure;
-use rondel::proxy::{Bound, Doing};
+use rondel::proxy::{Bound, Doing, Setup};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
@@ -341,4 +341,55 @@ fn clients_that_stay_keep_nothing_of_a_configuration_that_is_over() {
     fake.reload(config);
     assert_eq!(Arc::strong_count(&before), 1, "only this test has it");
     assert_eq!(fake.proxy.counts().sessions, 1);
+}
+
+/// What a client is told whose listener a reload closes, once it has asked: before the reload or after it.
+fn told_behind_a_closed_listener(config: &Config, asks_before: bool) -> String {
+    let mut fake = Fake::remembering(Setup::new(config.clone()));
+    let listen = config.listeners[0].addr;
+    let client = fake.call_at(0, elsewhere(), listen);
+    if asks_before {
+        fake.say(client, GET);
+    }
+    let other = Bound {
+        listener: 1,
+        addr: listen,
+    };
+    fake.reload_at(config.clone(), &[other]);
+    if !asks_before {
+        fake.say(client, GET);
+    }
+    let newest = fake.newest();
+    if newest != client {
+        fake.hint(newest, false, true);
+        fake.say(newest, OK);
+    }
+    assert_eq!(doing(&fake), Some(Doing::Linger));
+    String::from_utf8(fake.taken(client)).expect("it is text")
+}
+
+#[test]
+fn a_client_whose_listener_is_closed_is_told_that_its_connection_ends() {
+    let mut replies = Fake::config();
+    let action = Action::Reply(FixedReply {
+        status: 200,
+        content_type: "text/plain".to_owned(),
+        body: "x".to_owned(),
+    });
+    replies.routes = vec![Arc::new(Route {
+        action,
+        ..Route::all_to(0)
+    })];
+    let mut routeless = Fake::config();
+    routeless.routes.clear();
+    for (config, asks_before, line) in [
+        (Fake::config(), true, "HTTP/1.1 200 OK"),
+        (Fake::config(), false, "HTTP/1.1 200 OK"),
+        (replies, false, "HTTP/1.1 200 OK"),
+        (routeless, false, "HTTP/1.1 404 Not Found"),
+    ] {
+        let told = told_behind_a_closed_listener(&config, asks_before);
+        assert!(told.starts_with(line), "{told}");
+        assert!(told.contains("\r\nConnection: close\r\n"), "{told}");
+    }
 }

@@ -46,8 +46,8 @@ impl<S: Stream> Session<S> {
         cx: &mut Shared<N>,
     ) -> Step<S> {
         let id = id(request, &head);
-        let keep =
-            consequence.keeps_client && request.keep_alive && upload.is_done() && !cx.draining;
+        let wanted = consequence.keeps_client && request.keep_alive;
+        let keep = wanted && upload.is_done() && !self.must_close(cx);
         let head_only = request.method == Method::Head;
         let step = self.write_reply(&consequence, id, request.version, head_only, keep, cx);
         cx.buffers.give(head);
@@ -79,7 +79,7 @@ impl<S: Stream> Session<S> {
             Action::Pools(_) => 404,
         };
         self.note(&route.name);
-        let keep = request.keep_alive && upload.is_done() && !cx.draining;
+        let keep = request.keep_alive && upload.is_done() && !self.must_close(cx);
         let reply = Reply {
             status,
             reason: "redirect",

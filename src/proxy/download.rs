@@ -61,6 +61,7 @@ impl<S: Stream> Session<S> {
                 return Ok(());
             }
             let sent = exchange.is_sent();
+            let close = self.must_close(cx) || !sent;
             let mut input = match exchange.upstream.look(&mut cx.scratch[..cx.read_bytes_max]) {
                 Ok(Look::Bytes(input)) => input,
                 Ok(Look::Blocked) => return Ok(()),
@@ -75,7 +76,7 @@ impl<S: Stream> Session<S> {
             };
             let asked = Asked {
                 request,
-                close: cx.draining || !sent,
+                close,
                 date: cx.date.text(cx.now.wall),
                 edits: serving.route.as_ref().map(|route| &route.response_fields),
                 set_cookie: set_cookie.as_deref(),

@@ -30,10 +30,13 @@ pub struct Bound {
     pub addr: SocketAddr,
 }
 
+/// The place of a listener that is closed: beyond all that are configured.
+const NOWHERE: usize = usize::MAX;
+
 /// A listener, as sessions know it. It stays known while any of its clients may be here: to the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
-    /// Its place in the configuration; beyond all of them once it is closed.
+    /// Its place in the configuration; beyond all of them once it is closed ([`is_closed`](Self::is_closed)).
     pub(crate) place: usize,
     pub(crate) addr: SocketAddr,
     pub(crate) configured: Listener,
@@ -75,6 +78,11 @@ impl Door {
             configured: configured.clone(),
         }
     }
+
+    /// Whether it is not configured any more: routes for it take nothing that its clients still ask for.
+    pub(super) fn is_closed(&self) -> bool {
+        self.place == NOWHERE
+    }
 }
 
 /// Puts the listeners at the places of their numbers.
@@ -84,7 +92,7 @@ pub(super) fn set_doors(doors: &mut Vec<Option<Door>>, config: &Config, bound: &
         "each listener is bound"
     );
     for door in doors.iter_mut().flatten() {
-        door.place = usize::MAX;
+        door.place = NOWHERE;
     }
     for (place, (configured, bound)) in config.listeners.iter().zip(bound).enumerate() {
         if doors.len() <= bound.listener {

@@ -39,6 +39,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::hold::Held;
 use super::progress::{FIRST_LOOK, Look};
+use super::reload::Door;
 use super::shared::Shared;
 use super::timers::Timer;
 use super::tunnel::Tunnel;
@@ -355,6 +356,13 @@ impl<S: Stream> Session<S> {
         ) {
             self.pool = None;
         }
+    }
+
+    /// Whether nothing may follow on the client's connection: we were told to stop, or its listener is closed, so that a client
+    /// that stays busy would be served for ever by routes that are for others.
+    pub(super) fn must_close<N: Net>(&self, cx: &Shared<N>) -> bool {
+        let door = cx.doors.get(self.listener).and_then(Option::as_ref);
+        cx.draining || door.is_none_or(Door::is_closed)
     }
 
     /// Whether its request waits for a backend.
