@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fake::Fake;
 use rondel::balance::health::BACK_OFF_MIN;
-use rondel::config::{Action, Config, FixedReply, Route, WhenAllDown};
+use rondel::config::{Action, Config, FixedReply, ProxyVersion, Route, WhenAllDown};
 use rondel::proxy::failure::Failure;
 use rondel::proxy::{Bound, Doing, Setup};
 
@@ -392,4 +392,33 @@ fn a_client_whose_listener_is_closed_is_told_that_its_connection_ends() {
         assert!(told.starts_with(line), "{told}");
         assert!(told.contains("\r\nConnection: close\r\n"), "{told}");
     }
+}
+
+#[test]
+fn a_request_that_is_held_goes_on_by_what_its_pool_says_then() {
+    let mut fake = Fake::remembering(Setup::new(holding(500)));
+    let listen = Fake::config().listeners[0].addr;
+    let nobody = [1, 2].map(|number| Fake::backend(number).addrs[0]);
+    fake.refuse(&nobody);
+    let client = fake.call_at(0, elsewhere(), listen);
+    fake.say(client, GET);
+    assert_eq!(doing(&fake), Some(Doing::Hold));
+    fake.connects();
+    let mut config = holding(500);
+    let pool = config.pool_mut(0);
+    pool.send_proxy = Some(ProxyVersion::V1);
+    pool.retries = 1;
+    pool.timeouts.connect = Duration::from_secs(1);
+    pool.backends = vec![Fake::backend(2), Fake::backend(3)];
+    fake.reload(config);
+    // One refuses, and the other is tried: there was no other try before.
+    let last = Fake::backend(3).addrs[0];
+    let tried = fake.connects();
+    assert_eq!(tried.last(), Some(&last), "{tried:?}");
+    assert_eq!(doing(&fake), Some(Doing::Connect));
+    let due = fake.proxy.sessions().next().map(|glance| glance.due);
+    assert_eq!(due, Some(fake.now.instant + Duration::from_secs(1)));
+    let upstream = fake.newest();
+    fake.hint(upstream, false, true);
+    assert!(fake.taken(upstream).starts_with(b"PROXY TCP4 192.0.2.3 "));
 }

@@ -313,6 +313,11 @@ impl Attempt {
         self.tried.retain(|&id| cx.balance.is_live(id));
     }
 
+    /// From now on it may be tried again so often at most.
+    pub(super) fn allow_retries(&mut self, retries: u8) {
+        self.retries = retries;
+    }
+
     /// The backend for a request that was held, if there is one now.
     pub(super) fn pick_after_hold<N: Net>(&self, cx: &mut Shared<N>) -> Option<Pick> {
         self.pick_another(&self.tried, cx)

@@ -1,8 +1,10 @@
 //! Requests that wait while no backend of their pool is live, where the pool holds them: so many at a time, and so long, at
-//! most. When one is live again they go on, and when one that is out may be tried, one of them tries it.
+//! most. When one is live again they go on, by what their pool says then, and when one that is out may be tried, one of them tries
+//! it.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::WhenAllDown;
@@ -74,7 +76,8 @@ impl<S: Stream> Session<S> {
                 && cx.balance.live_in(id) == 0
         });
         // For a pool that was removed nobody need wait.
-        let (Some(pool), Some(taken)) = (holds, cx.held_in(id).cloned()) else {
+        let taken = cx.served(id).map(|served| Rc::clone(&served.held));
+        let (Some(pool), Some(taken)) = (holds, taken) else {
             return self.answer(consequence, &attempt.request, &attempt.upload, head, cx);
         };
         let until = attempt
@@ -122,10 +125,15 @@ impl<S: Stream> Session<S> {
             } = *held;
             // If this comes to nothing at once, it is held again.
             drop(place);
+            // A reload may have changed what holds for it meanwhile.
+            if let Some(served) = cx.served(attempt.serving.pool) {
+                attempt.allow_retries(served.pool.retries);
+                self.pool = Some(Arc::clone(&served.pool));
+            }
             attempt.turn_to(pick, cx);
             return self.set_out(attempt, head, cx);
         }
-        let is_removed = cx.held_in(held.attempt.serving.pool).is_none();
+        let is_removed = cx.served(held.attempt.serving.pool).is_none();
         if held.until <= now || is_removed {
             let consequence = cx.meet(if is_removed {
                 Failure::NoBackend

@@ -219,12 +219,9 @@ impl<N: Net> Shared<N> {
         before
     }
 
-    /// How many requests a pool holds.
-    pub(crate) fn held_in(&self, pool: PoolId) -> Option<&Rc<Cell<usize>>> {
-        let mut pools = self.pools.iter();
-        pools
-            .find(|served| served.id == pool)
-            .map(|served| &served.held)
+    /// A pool as it is served now; `None` if it was removed.
+    pub(crate) fn served(&self, pool: PoolId) -> Option<&Served> {
+        self.pools.iter().find(|served| served.id == pool)
     }
 
     /// Something went wrong: what follows from it. To be asked once for each failure, for it is counted here.
