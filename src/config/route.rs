@@ -149,6 +149,7 @@ pub enum Rewrite {
 }
 
 /// Changes of header fields: removed first, then set, then added. Never of those that frame a message or belong to the connection.
+/// In a request, what is removed or set stands for all names that differ from it in `_` and `-` only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
     /// Names whose fields are taken away.

@@ -111,11 +111,11 @@ fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
 /// The kind of a field whose name starts with `X-` or `X_`.
 fn extension(name: &str) -> Kind {
     let forwarding = match name.len() {
-        9 => folds_to(name, "x-real-ip"),
+        9 => is_alike(name, "x-real-ip"),
         12 if name.eq_ignore_ascii_case("x-request-id") => return Kind::RequestId,
         12.. => name
             .get(..12)
-            .is_some_and(|start| folds_to(start, "x-forwarded-")),
+            .is_some_and(|start| is_alike(start, "x-forwarded-")),
         _ => false,
     };
     match name.len() {
@@ -141,8 +141,8 @@ fn proxy(name: &str) -> Kind {
     }
 }
 
-/// Whether `name` is `known` for one who takes `_` for `-`.
-fn folds_to(name: &str, known: &str) -> bool {
+/// Whether two names are one for those who take `_` for `-`, as backends in the manner of CGI do.
+pub(super) fn is_alike(name: &str, other: &str) -> bool {
     let fold = |byte: u8| {
         if byte == b'_' {
             b'-'
@@ -150,7 +150,7 @@ fn folds_to(name: &str, known: &str) -> bool {
             byte.to_ascii_lowercase()
         }
     };
-    name.len() == known.len() && name.bytes().map(fold).eq(known.bytes())
+    name.len() == other.len() && name.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// A field that may come once.

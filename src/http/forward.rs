@@ -116,9 +116,9 @@ pub fn response(
     }
 }
 
-/// Whether fields of this name are taken away or replaced by the operator.
+/// Whether the operator takes away or replaces fields of this name in responses.
 pub(super) fn replaces(edits: &FieldEdits, name: &str) -> bool {
-    edit::replaces(edits, name)
+    edit::replaces(edits, name, edit::Way::Response)
 }
 
 /// Writes the operator's fields into a response of our own.

@@ -48,7 +48,7 @@ pub(super) fn read(
             name: "remove",
             kind: "names",
             absent: Absent::Means("none"),
-            meaning: "Names whose fields are taken away.",
+            meaning: "Names whose fields are taken away; in a request `X_User` with `X-User`, and likewise with what is set.",
         },
         |name| editable(name, false),
     );

@@ -1,11 +1,12 @@
 //! What an operator has changed in a head: the path, and fields. It knows no routes, and does not ask why.
 //!
 //! Architecture invariant: no edit touches what frames a message, what belongs to the connection, `Via` and the request's id;
-//! what an edit would write that is no path, name or value is not written.
+//! what an edit would write that is no path, name or value is not written. What is taken away or set in a request gets to no
+//! backend by another spelling.
 
 use std::borrow::Cow;
 
-use super::super::field::{Kind, is_token, is_value, kind};
+use super::super::field::{Kind, is_alike, is_token, is_value, kind};
 use super::super::head::Field;
 use super::super::path;
 use super::super::{Reject, TARGET_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX};
@@ -97,7 +98,8 @@ impl<'w> Changes<'w> {
     /// Whether the fields of this name are taken away or replaced.
     #[cold]
     pub(super) fn replaces(&self, name: &str) -> bool {
-        self.fields.is_some_and(|fields| replaces(fields, name))
+        self.fields
+            .is_some_and(|fields| replaces(fields, name, Way::Request))
     }
 
     /// Writes the fields that are set or added.
@@ -170,16 +172,20 @@ fn may_edit(kind: Kind, way: Way) -> bool {
     }
 }
 
-/// Whether fields of this name are taken away or replaced.
-pub(super) fn replaces(edits: &FieldEdits, name: &str) -> bool {
-    let is = |edited: &String| edited.eq_ignore_ascii_case(name);
+/// Whether fields of this name are taken away or replaced. In a request also those that a backend may take for them: `X_User`
+/// with `X-User`.
+pub(super) fn replaces(edits: &FieldEdits, name: &str, way: Way) -> bool {
+    let is = |edited: &String| match way {
+        Way::Request => is_alike(edited, name),
+        Way::Response => edited.eq_ignore_ascii_case(name),
+    };
     edits.remove.iter().any(is) || edits.set.iter().any(|(edited, _)| is(edited))
 }
 
 /// Marks the fields that do not go on as fields of this connection, which do not either.
 pub(super) fn mark_replaced(edits: &FieldEdits, fields: &[Field<'_>], kinds: &mut Kinds, way: Way) {
     for (field, kind) in fields.iter().zip(kinds.iter_mut()) {
-        if may_edit(*kind, way) && replaces(edits, field.name) {
+        if may_edit(*kind, way) && replaces(edits, field.name, way) {
             *kind = Kind::Hop;
         }
     }

@@ -220,7 +220,7 @@ impl Writer<'_, '_> {
     /// Whether the operator has a say in the date.
     fn replaces_date(&self) -> bool {
         self.edits
-            .is_some_and(|edits| edit::replaces(edits, "Date"))
+            .is_some_and(|edits| edit::replaces(edits, "Date", Way::Response))
     }
 
     /// 1xx and 204 have no length to tell of (RFC 9110 §8.6).

@@ -207,6 +207,28 @@ fn what_we_tell_of_the_client_can_be_taken_away_or_set() {
 }
 
 #[test]
+fn names_that_backends_may_take_for_one_another_are_edited_together() {
+    let received = "X-User: 1\r\nX_User: 2\r\nx-USER_id: 3\r\nX-Users: 4\r\nXUser: 5\r\n";
+    let rest = "X-Users: 4\r\nXUser: 5\r\n";
+    for [user, id] in [["X-User", "x_user-ID"], ["X_USER", "X-User-Id"]] {
+        check(
+            received,
+            &fields(&[user, id], &[], &[]),
+            &format!("Host: h\r\n{rest}{CHAIN}{ID}"),
+        );
+        check(
+            received,
+            &fields(&[], &[(user, "a"), (id, "b")], &[]),
+            &format!("Host: h\r\n{rest}{user}: a\r\n{id}: b\r\n{CHAIN}{ID}"),
+        );
+    }
+    // Clients tell them apart.
+    let head = "HTTP/1.1 204 No Content\r\nX_User: 2\r\nDate: x\r\n\r\n";
+    let edits = fields(&["X-User"], &[], &[]);
+    assert_eq!(answered(head, &edits, None).as_deref(), Ok(head));
+}
+
+#[test]
 fn edits_cannot_make_a_head_longer_than_is_written() {
     for bytes in [WRITTEN_HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX - 20] {
         let edits = fields(&[], &[("A", &"a".repeat(bytes))], &[]);
