@@ -108,8 +108,8 @@ pub struct Request {
     pub framing: Framing,
     /// Whether the client wants its connection kept after the response (RFC 9112 §9.3).
     pub keep_alive: bool,
-    /// Whether trailers go on: the client takes them (`TE: trailers`), and has named none of its own in `Connection`, which
-    /// would have to stay here (RFC 9110 §7.6.1).
+    /// Whether trailers go on, both ways: the client takes them (`TE: trailers`), and has named none of its own in `Connection`,
+    /// which would have to stay here (RFC 9110 §7.6.1); nor does the operator take away or set fields of the request.
     pub trailers: bool,
     /// Whether an upgrade was asked for and forwarded: only then may the response be a 101.
     pub upgrade: bool,
@@ -131,7 +131,8 @@ pub struct Response {
     pub keep_upstream: bool,
     /// Whether the client's connection is kept after it, as the rewritten head says.
     pub keep_client: bool,
-    /// Whether its trailers go on: the client takes them, and `Connection` names none of them.
+    /// Whether its trailers go on: the client takes them, `Connection` names none of them, and the operator takes away or sets no
+    /// fields.
     pub trailers: bool,
 }
 

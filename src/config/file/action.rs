@@ -35,7 +35,7 @@ pub(super) fn read(section: &mut Section<'_>, pools: &Names) -> Done {
             section,
             "request-headers",
             "Changes of the request's header fields before it goes to a backend: removed first, then set, then added. Never of \
-             those that frame a message or belong to a connection.",
+             those that frame a message or belong to a connection. Where fields are removed or set, trailers do not go on.",
         ),
         response_fields: fields::read(
             section,

@@ -2,7 +2,7 @@
 //!
 //! Architecture invariant: no edit touches what frames a message, what belongs to the connection, `Via` and the request's id;
 //! what an edit would write that is no path, name or value is not written. What is taken away or set in a request gets to no
-//! backend by another spelling.
+//! backend by another spelling, and what is taken away or set anywhere does not come in trailers.
 
 use std::borrow::Cow;
 
@@ -102,6 +102,11 @@ impl<'w> Changes<'w> {
             .is_some_and(|fields| replaces(fields, name, Way::Request))
     }
 
+    /// Whether trailers may go on.
+    pub(super) fn leave_trailers(&self) -> bool {
+        self.fields.is_none_or(leave_trailers)
+    }
+
     /// Writes the fields that are set or added.
     #[cold]
     pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
@@ -180,6 +185,12 @@ pub(super) fn replaces(edits: &FieldEdits, name: &str, way: Way) -> bool {
         Way::Response => edited.eq_ignore_ascii_case(name),
     };
     edits.remove.iter().any(is) || edits.set.iter().any(|(edited, _)| is(edited))
+}
+
+/// Whether trailers may go on with these edits: a backend or client that merges them into the fields would get from there what is
+/// taken away or replaced, and what they are called is not known before they come.
+pub(super) fn leave_trailers(edits: &FieldEdits) -> bool {
+    edits.remove.is_empty() && edits.set.is_empty()
 }
 
 /// Marks the fields that do not go on as fields of this connection, which do not either.

@@ -52,7 +52,7 @@ pub(super) fn rewrite<'e, T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     let mut kinds = [Kind::Other; HEAD_FIELDS_MAX];
     let mut seen = Seen::default();
     seen.read(head.fields, &mut kinds, facts.name)?;
-    let request = judge(head, &seen)?;
+    let mut request = judge(head, &seen)?;
     let hops = hops(head.method, seen.max_forwards)?;
     let mut room = [0; ADDR_BYTES_MAX];
     let host = host(head.version, &target, seen.host, facts, &mut room)?;
@@ -76,6 +76,7 @@ pub(super) fn rewrite<'e, T: Fn(IpAddr) -> bool, L: Fn() -> SocketAddr>(
     let mut added = FIXED_BYTES_MAX + head.fields.len() + 3 * host.len();
     if let Some(changes) = &changes {
         added += changes.bytes;
+        request.trailers &= changes.leave_trailers();
     }
     let writer = Writer {
         start: out.len(),

@@ -148,7 +148,9 @@ fn judge(
         framing,
         keep_upstream: ends && !hollow && !options.close && (modern || options.keep_alive),
         keep_client: !switches && !close_ends && request.keep_alive && !asked.close,
-        trailers: request.trailers && !seen.names_trailers,
+        trailers: request.trailers
+            && !seen.names_trailers
+            && asked.edits.is_none_or(edit::leave_trailers),
     })
 }
 

@@ -229,6 +229,51 @@ fn names_that_backends_may_take_for_one_another_are_edited_together() {
 }
 
 #[test]
+fn trailers_do_not_bring_in_what_is_taken_away_or_set() {
+    let received = "TE: trailers\r\nTrailer: X-A\r\nTransfer-Encoding: chunked\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let te = "TE: trailers\r\nConnection: TE\r\n";
+    check(
+        received,
+        &fields(&["X-A"], &[], &[]),
+        &format!("Host: h\r\n{chunked}{CHAIN}{ID}"),
+    );
+    check(
+        received,
+        &fields(&[], &[("X-A", "b")], &[]),
+        &format!("Host: h\r\n{chunked}X-A: b\r\n{CHAIN}{ID}"),
+    );
+    check(
+        received,
+        &fields(&[], &[], &[("X-A", "b")]),
+        &format!("Host: h\r\nTrailer: X-A\r\n{chunked}X-A: b\r\n{te}{CHAIN}{ID}"),
+    );
+    let request = Request {
+        trailers: true,
+        ..ASKED
+    };
+    let head = "HTTP/1.1 200 OK\r\nTrailer: X-A\r\nTransfer-Encoding: chunked\r\nDate: x\r\n\r\n";
+    for (edits, passes) in [
+        (fields(&["X-A"], &[], &[]), false),
+        (fields(&[], &[("X-A", "b")], &[]), false),
+        (fields(&[], &[], &[("X-A", "b")]), true),
+    ] {
+        let asked = Asked {
+            request: &request,
+            close: false,
+            date: DATE,
+            edits: Some(&edits),
+            set_cookie: None,
+        };
+        let mut out = Vec::new();
+        let found = response(head.as_bytes(), &asked, &mut out, Vec::reserve);
+        let (_, found) = found.expect("it goes on").expect("as a whole");
+        let named = memchr::memmem::find(&out, b"\r\nTrailer: X-A\r\n").is_some();
+        assert_eq!((found.trailers, named), (passes, passes), "{edits:?}");
+    }
+}
+
+#[test]
 fn edits_cannot_make_a_head_longer_than_is_written() {
     for bytes in [WRITTEN_HEAD_BYTES_MAX, WRITTEN_HEAD_BYTES_MAX - 20] {
         let edits = fields(&[], &[("A", &"a".repeat(bytes))], &[]);
