@@ -58,9 +58,8 @@ pub fn write_fixed(
     fields: &FieldEdits,
     out: &mut Vec<u8>,
 ) {
-    let (phrase, body) = (phrase(reply.status), body.as_bytes());
-    number(out, b"HTTP/1.1 ", usize::from(reply.status));
-    push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
+    let body = body.as_bytes();
+    start(reply, fields, out);
     // These have no content, and say nothing of any (RFC 9110 §8.6, §15.4.5).
     let hollow = matches!(reply.status, 204 | 304);
     // Nor has this, but it says so (RFC 9110 §15.3.6).
@@ -122,6 +121,15 @@ fn path_or_root<'r>(inquiry: &Inquiry<'r>) -> &'r [u8] {
     }
 }
 
+/// Writes the status line, and the date unless the operator has a say in it; no end of the line behind that.
+fn start(reply: &Reply<'_>, fields: &FieldEdits, out: &mut Vec<u8>) {
+    number(out, b"HTTP/1.1 ", usize::from(reply.status));
+    push(out, &[b" ", phrase(reply.status).as_bytes()]);
+    if !forward::replaces(fields, "Date") {
+        push(out, &[b"\r\nDate: ", reply.date]);
+    }
+}
+
 fn write_with(reply: &Reply<'_>, lines: &[&[u8]], fields: &FieldEdits, out: &mut Vec<u8>) {
     let phrase = phrase(reply.status);
     let request = if reply.id.is_empty() {
@@ -130,8 +138,7 @@ fn write_with(reply: &Reply<'_>, lines: &[&[u8]], fields: &FieldEdits, out: &mut
         "request \n".len() + reply.id.len()
     };
     let length = "000 : \n".len() + phrase.len() + reply.reason.len() + request;
-    number(out, b"HTTP/1.1 ", usize::from(reply.status));
-    push(out, &[b" ", phrase.as_bytes(), b"\r\nDate: ", reply.date]);
+    start(reply, fields, out);
     if !forward::replaces(fields, CONTENT_TYPE) {
         push(out, &[b"\r\nContent-Type: text/plain; charset=utf-8"]);
     }
@@ -285,6 +292,28 @@ mod tests {
         assert!(text.contains(
             "\r\nLocation: /x\r\ncontent-type: text/html\r\nCache-Control: no-store\r\n\r\n502"
         ));
+    }
+
+    #[test]
+    fn a_reply_has_one_date_whoever_sets_it() {
+        let fields = FieldEdits {
+            set: vec![("date".to_owned(), "mine".to_owned())],
+            ..FieldEdits::default()
+        };
+        let (mut fixed, mut redirect) = (Vec::new(), Vec::new());
+        write_fixed(&REPLY, "text/plain", "hi", &fields, &mut fixed);
+        write_redirect(&REPLY, b"/x", &fields, &mut redirect);
+        for out in [fixed, redirect] {
+            let text = String::from_utf8(out).unwrap();
+            let lines = text
+                .lines()
+                .filter(|line| line.to_ascii_lowercase().starts_with("date:"));
+            assert_eq!(lines.collect::<Vec<_>>(), ["date: mine"], "{text}");
+            assert!(
+                text.starts_with("HTTP/1.1 502 Bad Gateway\r\nContent-Type: "),
+                "{text}"
+            );
+        }
     }
 
     const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
