@@ -27,6 +27,7 @@ const KINDS: &[&str] = &[
     "unfinished",
     "refused",
     "ambiguous path",
+    "no host to be sent to",
     "no route",
     "redirect",
     "reply",

@@ -107,6 +107,24 @@ fn a_client_is_sent_elsewhere() {
 }
 
 #[test]
+fn a_client_that_names_no_host_is_not_sent_to_one_of_its_choice() {
+    let rondel = Rondel::configured(
+        "[[route]]\npath-prefix = \"/here\"\nredirect = { to = \"/there\" }\n\
+         [[route]]\nredirect = { to = \"https://{host}{path}\" }\n",
+    );
+    let asked = |path: &str, version: &str| {
+        let request = format!("GET {path} HTTP/{version}\r\nHost:\r\n\r\n");
+        rondel.connect().ask(&request)
+    };
+    for version in ["1.0", "1.1"] {
+        let response = asked("/evil.example/", version);
+        assert_eq!(response.status(), 400);
+        assert!(response.text().contains("bad-host"), "{}", response.text());
+        assert_eq!(asked("/here", version).field("location"), Some("/there"));
+    }
+}
+
+#[test]
 fn a_route_answers_by_itself() {
     let rondel = Rondel::configured(
         "[[route]]\nreply = { status = 418, body = \"{}\", content-type = \"application/json\" }\n",

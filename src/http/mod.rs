@@ -153,7 +153,7 @@ pub enum Reject {
     BadTarget,
     /// The path is read differently by different programs, and the routes look at paths: 400.
     AmbiguousPath,
-    /// `Host` is missing, doubled or not a host: 400.
+    /// `Host` is missing, doubled or not a host, or empty where the client is to be sent to it: 400.
     BadHost,
     /// `Content-Length` and `Transfer-Encoding` leave a doubt where the message ends: 400.
     BadFraming,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::balance::{Asker, Split, Token};
-use crate::config::{Action, Config, Policy, Pool, Route};
+use crate::config::{Action, Config, Piece, Policy, Pool, Redirect, Route};
 use crate::http::Reject;
 use crate::http::forward::Edits;
 use crate::http::inquiry::Inquiry;
@@ -104,7 +104,7 @@ fn pool_names<'c>(config: &'c Config, route: &Route) -> Vec<&'c str> {
 /// Chooses what is done with a request that came in at the listener of this place.
 ///
 /// # Errors
-/// [`Reject::AmbiguousPath`]: see [`Routes::find`].
+/// [`Reject::AmbiguousPath`]: see [`Routes::find`]. [`Reject::BadHost`]: the client is to be sent to a host, and names none.
 pub fn choose(
     config: &Config,
     routes: &Routes,
@@ -125,12 +125,19 @@ pub fn choose(
             },
             None => Choice::NoRoute,
         },
+        Action::Redirect(redirect) if lacks_host(redirect, inquiry) => return Err(Reject::BadHost),
         Action::Redirect(redirect) => Choice::Redirect {
             route,
             location: reply::location(&redirect.location, inquiry),
         },
         Action::Reply(_) => Choice::Reply { route },
     })
+}
+
+/// Whether a location has no host to be put in: browsers take the first segment of the path for it then, and that is the choice
+/// of whoever wrote the link.
+fn lacks_host(redirect: &Redirect, inquiry: &Inquiry<'_>) -> bool {
+    redirect.location.contains(&Piece::Host) && inquiry.host().is_empty()
 }
 
 /// What a pool must know of a request.

@@ -177,6 +177,7 @@ impl Case<'_> {
                 )?;
                 match reject {
                     Reject::AmbiguousPath => "ambiguous path",
+                    Reject::BadHost if self.asked.has_one_empty_host() => "no host to be sent to",
                     _ => "refused",
                 }
             }

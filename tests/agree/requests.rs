@@ -18,6 +18,7 @@ const HOSTS: &[&str] = &[
     "other.test",
     "[::1]:80",
     "192.0.2.1",
+    "",
 ];
 const PATHS: &[&str] = &[
     "/",
@@ -104,6 +105,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Whether it names a host once, and that is none.
+    pub(crate) fn has_one_empty_host(&self) -> bool {
+        let head = String::from_utf8_lossy(&self.head);
+        let mut hosts = head.lines().filter_map(|line| line.strip_prefix("Host: "));
+        hosts.next() == Some("") && hosts.next().is_none()
+    }
+
     /// Whether a PROXY header comes before it.
     pub(crate) fn is_introduced(&self, config: &Config) -> bool {
         is_in(
