@@ -210,6 +210,7 @@ impl EventLoop {
             manager: Manager::new(now.instant),
             registry: poll.registry().try_clone()?,
             stage: Stage::Serving,
+            reload_wanted: false,
         };
         inherited.close_rest();
         running.begin(&mut inherited);

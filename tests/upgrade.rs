@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -186,6 +186,84 @@ fn one_new_program_is_started_at_a_time_and_ended_if_the_old_one_is_told_to_stop
     rondel.signal(Signal::TERM);
     // The log ends only when both have: they write to the same pipe.
     assert_eq!(rondel.wait().code(), Some(0));
+}
+
+/// A program with a control socket, whose next one first waits for a word: at `serve` it is one like this, else it fails.
+fn followed_by_one_that_waits(folder: &Folder, backend: &Backend) -> Rondel {
+    let [file, script, fifo, control] =
+        ["f.toml", "waits", "word", "control"].map(|name| folder.file(name));
+    let text = format!(
+        "control = {control:?}\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[pool]]\nname = \"p\"\nbackends = [\"{}\"]\n",
+        backend.addr
+    );
+    fs::write(&file, text).unwrap();
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let (program, binary) = (folder.file("rondel"), env!("CARGO_BIN_EXE_rondel"));
+    let text = format!(
+        "#!/bin/sh\nread word < {fifo:?}\n[ $word = serve ] && exec {binary:?} \"$@\"\nexit 1\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    symlink(binary, &program).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-f").arg(&file);
+    let rondel = Rondel::spawn(command);
+    relink(folder, script.to_str().unwrap());
+    rondel
+}
+
+/// Starts the next program, the `nth`, and asks for a reload in both ways while it waits.
+fn ask_meanwhile(folder: &Folder, rondel: &Rondel, nth: usize) -> Child {
+    const REMEMBERED: &str = "will be read again when the new program serves";
+    rondel.signal(Signal::USR2);
+    rondel.wait_for_lines("a new program was started", nth);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rondel"));
+    command
+        .args(["reload", "--control"])
+        .arg(folder.file("control"));
+    let asked = command.stderr(Stdio::piped()).spawn().unwrap();
+    rondel.wait_for_lines(REMEMBERED, 2 * nth - 1);
+    rondel.signal(Signal::HUP);
+    rondel.wait_for_lines(REMEMBERED, 2 * nth);
+    asked
+}
+
+/// What `rondel reload` said when it had failed.
+fn refusal(asked: Child) -> String {
+    let told = asked.wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(3));
+    String::from_utf8(told.stderr).unwrap()
+}
+
+#[test]
+fn a_reload_that_is_asked_for_meanwhile_comes_from_whoever_serves_then() {
+    let (folder, backend) = (Folder::new(), Backend::echo("a"));
+    let rondel = followed_by_one_that_waits(&folder, &backend);
+    let asked = ask_meanwhile(&folder, &rondel, 1);
+    fs::write(folder.file("word"), "fail\n").unwrap();
+    rondel.wait_for_line("ended before it was ready");
+    rondel.wait_for_lines("the configuration was reloaded", 1);
+    assert!(asked.wait_with_output().unwrap().status.success());
+
+    let asked = ask_meanwhile(&folder, &rondel, 2);
+    fs::write(folder.file("word"), "serve\n").unwrap();
+    let _heir = Heir::nth(&rondel, 1);
+    rondel.wait_for_line("serves now, and was told to read its file again");
+    rondel.wait_for_lines("the configuration was reloaded", 2);
+    let told = refusal(asked);
+    assert!(told.contains("was told to read its file again"), "{told}");
+}
+
+#[test]
+fn whoever_asked_for_a_reload_meanwhile_is_told_that_the_program_stops() {
+    let (folder, backend) = (Folder::new(), Backend::echo("a"));
+    let mut rondel = followed_by_one_that_waits(&folder, &backend);
+    let asked = ask_meanwhile(&folder, &rondel, 1);
+    rondel.signal(Signal::TERM);
+    assert_eq!(rondel.wait().code(), Some(0));
+    let told = refusal(asked);
+    assert!(told.contains("rondel is stopping"), "{told}");
 }
 
 #[test]

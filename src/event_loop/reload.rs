@@ -131,15 +131,24 @@ impl Reload {
     /// # Errors
     /// There is nothing to read, or no thread to be had.
     pub(super) fn begin(&mut self) -> Result<u64, String> {
+        let number = self.next()?;
+        if self.under_way {
+            self.again = true;
+        } else {
+            self.start()?;
+        }
+        Ok(number)
+    }
+
+    /// The number of the reading that would begin next.
+    ///
+    /// # Errors
+    /// There is nothing to read.
+    pub(super) fn next(&self) -> Result<u64, String> {
         if self.load.is_none() {
             return Err("nothing to reload: rondel was started without a file".to_owned());
         }
-        if self.under_way {
-            self.again = true;
-            return Ok(self.begun + 1);
-        }
-        self.start()?;
-        Ok(self.begun)
+        Ok(self.begun + 1)
     }
 
     /// The configuration in use, as it was read.

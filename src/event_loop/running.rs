@@ -36,6 +36,8 @@ pub(super) struct Running {
     pub(super) manager: Manager,
     pub(super) registry: Registry,
     pub(super) stage: Stage,
+    /// Whether a reload was asked for while a new program was starting: that one may have read the file before.
+    pub(super) reload_wanted: bool,
 }
 
 /// The control socket of another configuration; `None` if it stays as it is.
@@ -101,8 +103,7 @@ impl Running {
             self.hand_over(pid, now);
         }
         if self.upgrade.expire(now.instant) {
-            self.manager
-                .status("the new program was late; serving as before");
+            self.go_on_alone("the new program was late; serving as before", now);
         }
         self.take_commands(now);
         while let Some((number, outcome)) = self.reload.take() {
@@ -136,8 +137,7 @@ impl Running {
             }
             SIGCHLD => {
                 if self.upgrade.look_for_end() {
-                    self.manager
-                        .status("the new program failed; serving as before");
+                    self.go_on_alone("the new program failed; serving as before", now);
                 }
             }
             _ => info!("signal {signal} ignored: there is nothing to reopen"),
@@ -173,6 +173,9 @@ impl Running {
         );
         self.manager.stopping(&status);
         self.stage = Stage::Stopping;
+        if std::mem::take(&mut self.reload_wanted) {
+            self.tell(u64::MAX, Err(vec!["rondel is stopping".to_owned()]), now);
+        }
         status
     }
 
@@ -194,7 +197,7 @@ impl Running {
         }
     }
 
-    /// Begins to read the configuration again; says the number of the reading.
+    /// Begins to read the configuration again, or remembers that it is to be; says the number of the reading.
     fn begin_reload(&mut self) -> Result<u64, String> {
         match self.stage {
             Stage::Serving | Stage::UpgradeWanted => {}
@@ -204,7 +207,12 @@ impl Running {
             Stage::Stopping => return Err("rondel is stopping".to_owned()),
         }
         if self.upgrade.is_under_way() {
-            return Err("a new program is starting, and reads the file itself".to_owned());
+            let number = self.reload.next()?;
+            info!(
+                "the configuration will be read again when the new program serves, or has failed"
+            );
+            self.reload_wanted = true;
+            return Ok(number);
         }
         let was_under_way = self.reload.is_under_way();
         let number = self.reload.begin()?;
@@ -218,7 +226,7 @@ impl Running {
 
     /// The manager that asked for a reload waits until it has one.
     fn answer_manager(&mut self, why: &str) {
-        if self.stage < Stage::HandedOver && !self.reload.is_under_way() {
+        if self.stage < Stage::HandedOver && !self.reload.is_under_way() && !self.reload_wanted {
             self.manager.reloading();
             self.manager
                 .ready(&format!("not reloaded, serving as before: {why}"));
@@ -377,10 +385,22 @@ impl Running {
         Ok(())
     }
 
+    /// There is no new program after all. Whoever asked for a reload meanwhile gets it here.
+    fn go_on_alone(&mut self, status: &str, now: Now) {
+        self.manager.status(status);
+        if std::mem::take(&mut self.reload_wanted)
+            && let Err(why) = self.begin_reload()
+        {
+            error!("reload refused: {why}");
+            self.tell(u64::MAX, Err(vec![why]), now);
+        }
+    }
+
     /// The new program is ready: what began here is finished here, and nothing more begins.
     fn hand_over(&mut self, pid: u32, now: Now) {
         self.stage = Stage::HandedOver;
         self.manager.hand_over(pid);
+        self.pass_reload_on(pid, now);
         if let Some(control) = self.control.take() {
             control.leave();
         }
@@ -390,6 +410,20 @@ impl Running {
             "process {pid} has taken over: {sessions} clients are still connected here, at most {:?} left",
             self.reload.config().timeouts.hand_over
         );
+    }
+
+    /// A reload that was asked for while the new program was starting is its business now.
+    fn pass_reload_on(&mut self, pid: u32, now: Now) {
+        if !std::mem::take(&mut self.reload_wanted) {
+            return;
+        }
+        let told = match self.upgrade.tell_to_reload() {
+            Ok(()) => "was told to read its file again".to_owned(),
+            Err(error) => format!("cannot be told to read its file again: {error}"),
+        };
+        let told = format!("process {pid} serves now, and {told}");
+        info!("{told}");
+        self.tell(u64::MAX, Err(vec![told]), now);
     }
 }
 

@@ -16,6 +16,7 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use log::{error, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::inherit::{READY_NAME, READY_WORD, fd_name};
 
@@ -152,6 +153,17 @@ impl Upgrade {
         let pid = child.id();
         self.state = State::HandedOver(child);
         Some(pid)
+    }
+
+    /// Tells the program that has taken over to read its file again. It hears signals before it says that it is ready.
+    ///
+    /// # Errors
+    /// The system does not let us, or there is no such program.
+    pub(super) fn tell_to_reload(&self) -> io::Result<()> {
+        match &self.state {
+            State::HandedOver(child) => Ok(kill_process(Pid::from_child(child), Signal::HUP)?),
+            State::Alone | State::Starting(_) => Err(ErrorKind::NotFound.into()),
+        }
     }
 
     /// Some process of ours has ended. Says whether it is the new program, which failed.
