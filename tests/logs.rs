@@ -61,6 +61,29 @@ fn a_backend_that_stays_out_is_told_with_its_numbers() {
     }
 }
 
+#[test]
+fn where_there_are_several_pools_a_backend_is_told_with_its_own() {
+    let text = format!(
+        "fail-after = 1\ntake-out-last = true\n[[pool]]\nname = \"app\"\n[[pool.backend]]\nname = \"b1\"\naddress = \"{}\"\n",
+        Backend::nowhere()
+    );
+    let lines = [
+        (String::new(), " backend b1 is out: 1 failures"),
+        (
+            "[[pool]]\nname = \"other\"\nbackends = [\"127.0.0.1:1\"]\n[[route]]\npool = \"app\"\n"
+                .to_owned(),
+            " pool app: backend b1 is out: 1 failures",
+        ),
+    ];
+    for (more, line) in lines {
+        let rondel = Rondel::configured(&format!("{text}{more}"));
+        assert_eq!(rondel.connect().ask(&get("/")).status(), 502);
+        let out = rondel.wait_for_line("is out");
+        assert!(out.contains(line), "{out}");
+        assert_eq!(out.contains("pool "), line.contains("pool "), "{out}");
+    }
+}
+
 /// Everything that a client may do to be noticed.
 const NOISE: &[&[u8]] = &[
     b"\x1b[31mGET / HTTP/1.1\r\n\r\n",

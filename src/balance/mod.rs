@@ -251,6 +251,13 @@ impl Balance {
             .map_or("(removed)", |backend| backend.name.as_str())
     }
 
+    /// The name of a backend's pool; `None` once it is removed.
+    #[must_use]
+    pub fn pool_name(&self, id: BackendId) -> Option<&str> {
+        let backend = self.find(id)?;
+        Some(&self.pools.get(backend.pool)?.config.name)
+    }
+
     /// Whether it is still configured, and live.
     #[must_use]
     pub fn is_live(&self, id: BackendId) -> bool {

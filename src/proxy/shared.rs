@@ -245,20 +245,27 @@ impl<N: Net> Shared<N> {
 
     /// At info, not warn: what a client asks for may be what makes a backend fail.
     fn log_change(&self, pick: Pick, change: Option<Change>, reason: &str) {
+        let Some(change) = change else {
+            return;
+        };
         let name = self.balance.name(pick.id);
+        // Several pools may have a backend of the same name.
+        let pool = match self.balance.pool_name(pick.id) {
+            Some(pool) if self.config.pools.len() > 1 => format!("pool {pool}: "),
+            _ => String::new(),
+        };
         match change {
-            None => {}
-            Some(Change::Out {
+            Change::Out {
                 failures,
                 back_off,
                 live,
-            }) => info!(
-                "backend {name} is out: {failures} failures in a row, last {reason}; tried again in {back_off:?}; {live} live"
+            } => info!(
+                "{pool}backend {name} is out: {failures} failures in a row, last {reason}; tried again in {back_off:?}; {live} live"
             ),
-            Some(Change::StillOut { back_off }) => {
-                info!("backend {name} stays out: {reason}; tried again in {back_off:?}");
+            Change::StillOut { back_off } => {
+                info!("{pool}backend {name} stays out: {reason}; tried again in {back_off:?}");
             }
-            Some(Change::In { live }) => info!("backend {name} is in again; {live} live"),
+            Change::In { live } => info!("{pool}backend {name} is in again; {live} live"),
         }
     }
 }
