@@ -106,6 +106,19 @@ fn warnings_have_their_place_and_fail_where_they_are_taken_for_errors() {
 }
 
 #[test]
+fn the_file_that_ships_has_no_warnings_however_few_descriptors_there_may_be() {
+    const SCRIPT: &str = "ulimit -n 1024 && exec \"$0\" check --strict -f \"$1\"";
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/rondel.toml");
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_rondel"), file]);
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("; no warnings\n"), "{told}");
+    assert!(told.contains(" of 1024"), "the budget tells it: {told}");
+}
+
+#[test]
 fn all_that_is_wrong_is_told_with_exit_code_3() {
     let file = FILE.replace("pool = \"api\"", "pol = \"api\"");
     let (code, stdout, stderr) = ask(&["check", "-f", "-"], &file);

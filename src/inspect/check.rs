@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::budget::Budget;
-use super::lint::{Finding, lint};
+use super::lint::{Finding, Lint, lint};
 use super::words;
 use crate::config::Config;
 use crate::config::file::{Places, Problem};
@@ -29,7 +29,9 @@ pub fn check(config: &Config, places: Option<&Places>, descriptors: Option<usize
         let places = places.filter(|places| places.of(finding.about).is_some())?;
         Some(places.problem(finding.about, finding.key, finding.to_string()))
     };
-    let findings = lint(config, descriptors).into_iter().map(|finding| {
+    let findings = lint(config, descriptors).into_iter();
+    let findings = findings.filter(|finding| is_meant(finding, places));
+    let findings = findings.map(|finding| {
         let place = place(&finding);
         (finding, place)
     });
@@ -44,6 +46,17 @@ pub fn check(config: &Config, places: Option<&Places>, descriptors: Option<usize
             words::counted(backends, "backend"),
         ]
         .join(", "),
+    }
+}
+
+/// Whether whoever wrote the file meant the thing that is found. What stands at the top for all pools need not make a
+/// difference to each of them.
+fn is_meant(finding: &Finding, places: Option<&Places>) -> bool {
+    match (finding.lint, finding.key, places) {
+        (Lint::PoolWithoutChecks, Some(key), Some(places)) => {
+            places.key(finding.about, key).is_some()
+        }
+        _ => true,
     }
 }
 
@@ -167,9 +180,11 @@ weight = 0
 
     #[test]
     fn what_does_not_stand_in_a_file_is_told_without_a_place() {
-        let text = check(&plain(), None, Some(64)).to_string();
+        let mut config = plain();
+        config.limits.sessions_max = 5000;
+        let text = check(&config, None, Some(64)).to_string();
         assert!(
-            text.starts_with("warning: 10000 clients at a time need "),
+            text.starts_with("warning: 5000 clients at a time need "),
             "{text}"
         );
         assert!(
@@ -181,6 +196,21 @@ weight = 0
                 .to_string()
                 .contains("; no warnings\n")
         );
+    }
+
+    #[test]
+    fn failures_that_take_nobody_out_are_told_where_the_pool_itself_counts_them() {
+        const SECTIONS: &str =
+            "[[listener]]\naddress = \":80\"\n[[pool]]\nname = \"a\"\nbackends = [\"h:1\"]\n";
+        let told = |text: &str| {
+            let read = read("f.toml", text).expect("it is valid");
+            check(&read.config, Some(&read.places), None).to_string()
+        };
+        let text = told(&format!("fail-after = 5\n{SECTIONS}"));
+        assert!(text.contains("; no warnings\n"), "{text}");
+        let text = told(&format!("{SECTIONS}fail-after = 5\n"));
+        assert!(text.contains("[pool-without-checks]"), "{text}");
+        assert!(text.starts_with("f.toml:6:14: "), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::budget::Budget;
 use crate::config::file::Element;
-use crate::config::{Config, Listener};
+use crate::config::{Config, Limits, Listener};
 
 /// What can be said of a configuration that is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +108,7 @@ impl Lint {
             ),
             Self::DescriptorsOverLimit => (
                 "descriptors-over-limit",
-                "So many clients need more descriptors than there may be: fewer are served at a time.",
+                "The clients that max-sessions asks for need more descriptors than there may be: fewer are served at a time.",
             ),
             Self::TrustEveryone => (
                 "trust-everyone",
@@ -169,7 +169,9 @@ pub fn lint(config: &Config, descriptors: Option<usize>) -> Vec<Finding> {
 
 fn program(found: &mut Vec<Finding>, config: &Config, descriptors: Option<usize>) {
     let budget = Budget::of(config, descriptors);
-    if let (Some(fitting), Some(limit)) = (budget.sessions_instead(), budget.limit) {
+    // The default is as many as there may be, and nobody has asked for so many; the budget tells what there is.
+    let asked = config.limits.sessions_max != Limits::default().sessions_max;
+    if let (true, Some(fitting), Some(limit)) = (asked, budget.sessions_instead(), budget.limit) {
         found.push(Finding {
             lint: Lint::DescriptorsOverLimit,
             about: Element::Top,
