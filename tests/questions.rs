@@ -123,7 +123,7 @@ fn all_that_is_wrong_is_told_with_exit_code_3() {
     let file = FILE.replace("pool = \"api\"", "pol = \"api\"");
     let (code, stdout, stderr) = ask(&["check", "-f", "-"], &file);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
-    assert_eq!(stderr.matches(": error: ").count(), 4, "{stderr}");
+    assert_eq!(stderr.matches(": error: ").count(), 2, "{stderr}");
     let (code, stdout, _) = ask(&["-c", "-f", "-", "--json"], &file);
     assert_eq!(code, Some(3));
     assert!(

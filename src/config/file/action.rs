@@ -48,6 +48,7 @@ pub(super) fn read(section: &mut Section<'_>, pools: &Names) -> Done {
     let given: Vec<&str> = keys.into_iter().filter(|key| section.has(key)).collect();
     match given.as_slice() {
         [] => section.absent(
+            &keys,
             "nothing is done",
             "expected one of pool, pools, redirect and reply",
         ),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use super::book::Fault;
 use super::item::Item;
 use super::names::{self, Names};
 use super::places::Marks;
@@ -26,7 +27,19 @@ pub(super) fn read_all(section: &mut Section<'_>) -> (Vec<Backend>, Vec<Marks>) 
     };
     let mut list = List::default();
     if let Some(item) = section.ask(&short) {
-        for item in item.each() {
+        let (sections, servers): (Vec<_>, Vec<_>) = item
+            .each()
+            .into_iter()
+            .partition(|item| item.entries().is_some());
+        if let Some(first) = sections.first() {
+            list.tried += 1;
+            section.book.note(Fault {
+                expected: Some("expected HOST:PORT, in quotes".to_owned()),
+                suggestion: Some("[[pool.backend]]".to_owned()),
+                ..section.fault(first)
+            });
+        }
+        for item in servers {
             list.short(section, &item);
         }
     }
@@ -35,7 +48,10 @@ pub(super) fn read_all(section: &mut Section<'_>) -> (Vec<Backend>, Vec<Marks>) 
     }
     match (section.has("backends"), section.has("backend")) {
         (true, true) => section.wrong("backends", "expected either this or [[pool.backend]]"),
-        _ if list.tried == 0 => section.absent("there is no backend", "expected at least one"),
+        _ if list.tried == 0 => {
+            let keys = ["backends", "backend"];
+            section.absent(&keys, "there is no backend", "expected at least one");
+        }
         _ => {}
     }
     (list.backends, list.marks)

@@ -153,6 +153,12 @@ impl Book {
         }
     }
 
+    /// What was noted as [absent](Self::absent) is there after all, under a name with a slip in it.
+    pub(super) fn take_back(&self, span: &Range<usize>, message: &str) {
+        let mut faults = self.faults.borrow_mut();
+        faults.retain(|fault| fault.span != *span || fault.message != message);
+    }
+
     /// The name that was probably meant by another.
     pub(super) fn guess<'n>(
         &self,

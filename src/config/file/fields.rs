@@ -72,8 +72,9 @@ pub(super) fn read(
         set.iter().map(|(name, _)| name).chain(&remove),
     );
     let edits = FieldEdits { remove, set, add };
-    if edits.is_empty() && ["set", "add", "remove"].iter().all(|key| !table.has(key)) {
-        table.absent("nothing is changed", "expected set, add or remove");
+    let keys = ["set", "add", "remove"];
+    if edits.is_empty() && keys.iter().all(|key| !table.has(key)) {
+        table.absent(&keys, "nothing is changed", "expected set, add or remove");
     }
     table.finish();
     edits

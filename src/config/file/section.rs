@@ -47,6 +47,8 @@ pub(super) struct Section<'a> {
     asked: Vec<&'static str>,
     inherits: bool,
     marks: Vec<(&'static str, Range<usize>)>,
+    /// What was told to be missing, each with the key that it stands in.
+    missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> Section<'a> {
@@ -66,6 +68,7 @@ impl<'a> Section<'a> {
             asked: Vec::new(),
             inherits: false,
             marks: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -90,7 +93,7 @@ impl<'a> Section<'a> {
         let Some((name, value)) = found else {
             if matches!(key.absent, Absent::Required) {
                 let message = format!("{} is missing{}", key.name, self.place());
-                self.book.absent(self.span.clone(), message);
+                self.lacks(&[key.name], message);
             }
             return None;
         };
@@ -378,9 +381,16 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Says that something is not in this section, which may be because of what could not be read.
-    pub(super) fn absent(&self, missing: &str, expected: &str) {
+    /// Says that something is not in this section, which may be because of what could not be read; `keys` are those that it
+    /// would stand in.
+    pub(super) fn absent(&mut self, keys: &[&'static str], missing: &str, expected: &str) {
         let message = format!("{missing}{}: {expected}", self.place());
+        self.lacks(keys, message);
+    }
+
+    fn lacks(&mut self, keys: &[&'static str], message: String) {
+        let missing = keys.iter().map(|key| (*key, message.clone()));
+        self.missing.extend(missing);
         self.book.absent(self.span.clone(), message);
     }
 
@@ -404,19 +414,19 @@ impl<'a> Section<'a> {
     fn unknown(&self, name: &Spanned<DeString<'_>>) {
         let key = name.get_ref();
         let message = format!("unknown key {}{}", quoted(key), self.place());
-        let fault = Fault::new(name.span(), message);
-        self.book.note(if self.book.is_of_top(key) {
+        let mut fault = Fault::new(name.span(), message);
+        if self.book.is_of_top(key) {
             // In TOML all that stands behind a section's header is of that section.
-            Fault {
-                expected: Some("it stands at the top, before the first section".to_owned()),
-                ..fault
-            }
+            fault.expected = Some("it stands at the top, before the first section".to_owned());
         } else {
-            Fault {
-                suggestion: self.book.guess(key, self.asked.iter().copied()),
-                ..fault
+            fault.suggestion = self.book.guess(key, self.asked.iter().copied());
+            // What was probably meant is told once.
+            let meant = |(key, _): &&(&str, String)| fault.suggestion.as_deref() == Some(*key);
+            for (_, message) in self.missing.iter().filter(meant) {
+                self.book.take_back(&self.span, message);
             }
-        });
+        }
+        self.book.note(fault);
     }
 
     /// Says which keys no one asked for, and gives where the others stand.

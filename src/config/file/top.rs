@@ -44,11 +44,13 @@ pub(super) fn read(mut top: Section<'_>, places: &mut Places) -> (Config, LevelF
     if routes.is_empty() {
         match pools.len() {
             0 => top.absent(
+                &["pool"],
                 "a [[pool]] is missing",
                 "expected at least one with a backend, or routes that need none",
             ),
             1 => routes.push(Arc::new(Route::all_to(0))),
             _ => top.absent(
+                &["route"],
                 "a [[route]] is missing",
                 "expected routes that say which of the pools gets what",
             ),
@@ -249,7 +251,11 @@ fn listeners(top: &mut Section<'_>, places: &mut Places) -> (Vec<Listener>, Name
         }
     }
     if !top.has("listener") {
-        top.absent("a [[listener]] is missing", "expected at least one");
+        top.absent(
+            &["listener"],
+            "a [[listener]] is missing",
+            "expected at least one",
+        );
     }
     (listeners, names)
 }

@@ -82,6 +82,43 @@ fn what_is_no_toml_is_told_with_all_else_but_what_may_be_missing_by_it() {
 }
 
 #[test]
+fn what_is_missing_is_not_told_where_a_slip_in_its_name_is() {
+    let found = |text: &str| problems(&format!("{LISTENER}{text}"));
+    for (text, expected) in [
+        (
+            "[[pool]]\nname = \"web\"\n[[pool.backend]]\naddres = \"a:1\"\n",
+            "6:1 unknown key \"addres\" in backend 1 in pool \"web\"; did you mean \"address\"?",
+        ),
+        (
+            "[[pool]]\nname = \"web\"\nbackend_s = [\"a:1\"]\n",
+            "5:1 unknown key \"backend_s\" in pool \"web\"; did you mean \"backends\"?",
+        ),
+        (
+            "[[pools]]\nname = \"web\"\nbackends = [\"a:1\"]\n",
+            "3:3 unknown key \"pools\"; did you mean \"pool\"?",
+        ),
+        (
+            "[[route]]\nrepl = {}\n",
+            "4:1 unknown key \"repl\" in route 1; did you mean \"reply\"?",
+        ),
+    ] {
+        assert_eq!(found(text), [expected], "{text}");
+    }
+    assert_eq!(found("[[pool]]\nname = \"web\"\nbogus = 1\n").len(), 2);
+}
+
+#[test]
+fn backends_of_which_more_is_said_have_sections_of_their_own() {
+    let text = "[[pool]]\nname = \"web\"\n[[pool.backends]]\naddress = \"a:1\"\n[[pool.backends]]\nadress = \"b:1\"\n";
+    assert_eq!(
+        problems(&format!("{LISTENER}{text}")),
+        [
+            "5:1 backends {…} in pool \"web\": expected HOST:PORT, in quotes; did you mean \"[[pool.backend]]\"?"
+        ]
+    );
+}
+
+#[test]
 fn an_empty_file_lacks_the_least() {
     let found = problems("");
     assert_eq!(
