@@ -159,16 +159,21 @@ fn reload(path: &Path, running: &Config) -> Result<Loaded, Vec<String>> {
 fn not_started(error: &StartError, listener: &str) -> ExitCode {
     match error {
         StartError::Bind { addr, error } => {
-            let line = format!("{listener} {addr}: {error}; {}", bind_advice(error));
-            complain(&line, NOT_BOUND)
+            let line = format!("{listener} {addr}: {error}");
+            match bind_advice(error) {
+                Some(advice) => complain(&format!("{line}; {advice}"), NOT_BOUND),
+                None => complain(&line, NOT_BOUND),
+            }
         }
         StartError::Control { .. } => complain(&error.to_string(), NOT_BOUND),
         StartError::Os { .. } => complain(&error.to_string(), FAILED),
     }
 }
 
-fn bind_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
+/// What can be done about what the system says; nothing where we have said ourselves what is in the way.
+fn bind_advice(error: &io::Error) -> Option<&'static str> {
+    error.raw_os_error()?;
+    Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another program listens there: choose another port, or 0 for a free one"
         }
@@ -179,7 +184,7 @@ fn bind_advice(error: &io::Error) -> &'static str {
             "this machine has no such address: 0.0.0.0 and [::] are all that it has"
         }
         _ => "choose another address",
-    }
+    })
 }
 
 /// Backends of our own, and a proxy in front of them. What to try is printed once its address is known.

@@ -181,6 +181,36 @@ fn an_address_that_is_taken_refuses_the_whole() {
 }
 
 #[test]
+fn an_address_that_a_listener_of_our_own_covers_is_told_so() {
+    let (folder, backend) = (Folder::new(), Backend::echo("a"));
+    let control = folder.file("control");
+    let present = free();
+    let running = Running::start(config(&[present], &backend, &control));
+    let all = SocketAddr::from(([0, 0, 0, 0], present.port()));
+    for (listen, advice) in [
+        (vec![all], "reload without both first, or start rondel anew"),
+        (vec![present, all], "leave one of the two out"),
+    ] {
+        let reply = running.reload(Ok(config(&listen, &backend, &control)));
+        let why = format!("cannot listen on {all}: rondel itself listens on {present}; {advice}");
+        assert_eq!(reply, failed(&why));
+    }
+    assert!(serves(present));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rondel"));
+    let port = free().port();
+    for listen in ["127.0.0.1", "0.0.0.0"] {
+        command.arg("--listen").arg(format!("{listen}:{port}"));
+    }
+    let ended = command.args(["--backend", "127.0.0.1:1"]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(4));
+    let line = format!(
+        "rondel: --listen 0.0.0.0:{port}: rondel itself listens on 127.0.0.1:{port}; leave one of the two out"
+    );
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(told.lines().last(), Some(line.as_str()));
+}
+
+#[test]
 fn a_file_that_is_no_good_changes_nothing_and_says_why() {
     let (folder, backend) = (Folder::new(), Backend::echo("a"));
     let running = Running::start(config(&[free()], &backend, &folder.file("control")));

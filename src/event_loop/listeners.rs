@@ -77,7 +77,7 @@ impl Listeners {
                     }
                     return Err(NotBound {
                         addr: wanted.addr,
-                        error,
+                        error: self.explained(error, wanted.addr, configured, &listeners),
                     });
                 }
             };
@@ -92,6 +92,34 @@ impl Listeners {
             });
         }
         Ok(listeners)
+    }
+
+    /// Why an address cannot be listened on, where it is because of a listener of our own: an earlier one of the same
+    /// configuration, or one of the present ones.
+    fn explained(
+        &self,
+        error: io::Error,
+        addr: SocketAddr,
+        configured: &[Listener],
+        earlier: &Self,
+    ) -> io::Error {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return error;
+        }
+        let split = is_split(addr, configured);
+        let mut own = earlier.0.iter().chain(&self.0);
+        let Some(open) =
+            own.find(|open| are_in_the_way((addr, split), (open.bound.addr, open.is_split)))
+        else {
+            return error;
+        };
+        let stays = configured.iter().any(|wanted| wanted.addr == open.addr);
+        let advice = match stays {
+            true => "leave one of the two out",
+            false => "reload without both first, or start rondel anew",
+        };
+        let why = format!("rondel itself listens on {}; {advice}", open.bound.addr);
+        io::Error::new(error.kind(), why)
     }
 
     /// One that stays, but is to take IPv4 too from now on, or no more. That is settled when a socket is bound, and another one
@@ -215,6 +243,16 @@ fn is_split(addr: SocketAddr, listeners: &[Listener]) -> bool {
             .any(|other| other.addr.is_ipv4() && other.addr.port() == addr.port())
 }
 
+/// Whether the system lets only one of two addresses be listened on; each comes with whether IPv4 there is for another listener.
+fn are_in_the_way(one: (SocketAddr, bool), other: (SocketAddr, bool)) -> bool {
+    let covers = |(wide, is_split): (SocketAddr, bool), addr: SocketAddr| {
+        let takes_family = wide.is_ipv4() == addr.is_ipv4() || (wide.is_ipv6() && !is_split);
+        wide.ip().is_unspecified() && takes_family
+    };
+    one.0.port() == other.0.port()
+        && (one.0 == other.0 || covers(one, other.0) || covers(other, one.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +327,33 @@ mod tests {
             check(&dual, &[("a", "[::]:1"), ("b", "127.0.0.1:1")]),
             refused
         );
+    }
+
+    #[test]
+    fn which_addresses_are_in_each_others_way() {
+        let check = |one: (&str, bool), other: (&str, bool)| {
+            let [one, other] = [one, other].map(|(addr, split)| (addr.parse().unwrap(), split));
+            let told = are_in_the_way(one, other);
+            assert_eq!(told, are_in_the_way(other, one), "either way around");
+            told
+        };
+        let (v4, v4_all) = (("127.0.0.1:80", false), ("0.0.0.0:80", false));
+        let (v6, dual, split) = (("[::1]:80", false), ("[::]:80", false), ("[::]:80", true));
+        for (one, other) in [
+            (v4, v4),
+            (v4, v4_all),
+            (v4, dual),
+            (v4_all, dual),
+            (v6, dual),
+            (v6, split),
+        ] {
+            assert!(check(one, other), "{one:?} {other:?}");
+        }
+        let elsewhere = [("127.0.0.2:80", false), ("0.0.0.0:81", false), v6, split];
+        for other in elsewhere {
+            assert!(!check(v4, other), "{other:?}");
+        }
+        assert!(!check(v6, v4_all) && !check(v4_all, split));
     }
 
     #[test]
