@@ -21,6 +21,7 @@ use rondel::config::{Backend as Server, Config, Pool};
 use rondel::event_loop::EventLoop;
 use rondel::event_loop::inherit::Inherited;
 use rondel::event_loop::reload::Loaded;
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use support::folder::Folder;
 use support::{Backend, Client, PATIENCE, Rondel, get};
 
@@ -348,6 +349,34 @@ fn rondel_reload_says_what_it_came_to() {
     rondel.signal(rustix::process::Signal::TERM);
     assert_eq!(rondel.wait().code(), Some(0));
     assert!(!control.exists(), "it takes its socket with it");
+}
+
+#[test]
+fn a_command_for_which_there_is_no_descriptor_is_answered_when_there_is_one() {
+    let (folder, backend) = (Folder::new(), Backend::echo("a"));
+    let control = folder.file("control");
+    let rondel = controlled(&backend, &control);
+    let limit = |current| {
+        let before = prlimit(Some(rondel.pid()), Resource::Nofile, current).unwrap();
+        before.current
+    };
+    let present = getrlimit(Resource::Nofile);
+    let least = Rlimit {
+        current: Some(3),
+        ..present
+    };
+    let before = limit(least);
+    let mut stream = raw(&control);
+    stream.write_all(b"nothing\n").unwrap();
+    rondel.wait_for_line("cannot be taken yet: Too many open files");
+    limit(Rlimit {
+        current: before,
+        ..present
+    });
+    assert!(rest(&mut stream).contains("nothing"));
+    let told = rondel.log();
+    let told = told.iter().filter(|line| line.contains("cannot be taken"));
+    assert_eq!(told.count(), 1, "however often it is tried");
 }
 
 #[test]

@@ -21,6 +21,9 @@ use crate::admin::{COMMAND_BYTES_MAX, Command, Reply};
 pub(super) const CONNECTIONS_MAX: usize = 4;
 /// How long a connection may take to say its command, and to take its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait after a connection could not be taken, as when there is no descriptor to be had. No event tells that there
+/// is one again.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Connections that the kernel holds for us.
 const BACKLOG: i32 = 16;
 
@@ -36,6 +39,8 @@ pub(super) struct Control {
     connections: [Option<Connection>; CONNECTIONS_MAX],
     /// Whether an event came, or room was made.
     stirred: bool,
+    /// When to look again, after a connection could not be taken.
+    again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -81,6 +86,7 @@ impl Control {
             identity: None,
             connections: [const { None }; CONNECTIONS_MAX],
             stirred: true,
+            again: None,
         })
     }
 
@@ -121,7 +127,8 @@ impl Control {
             return Some(now);
         }
         let deadlines = self.connections.iter().flatten();
-        deadlines.filter_map(Connection::deadline).min()
+        let deadlines = deadlines.filter_map(Connection::deadline);
+        deadlines.chain(self.again).min()
     }
 
     /// Looks at all connections; says which of them have a command, to be answered by [`answer`](Self::answer) or kept
@@ -133,6 +140,7 @@ impl Control {
         now: Instant,
     ) -> Vec<(usize, Command)> {
         let mut commands = Vec::new();
+        self.stirred |= self.again.is_some_and(|at| at <= now);
         if std::mem::take(&mut self.stirred) {
             self.accept(registry, first, now);
             for (i, connection) in self.connections.iter_mut().enumerate() {
@@ -179,6 +187,7 @@ impl Control {
     }
 
     fn accept(&mut self, registry: &Registry, first: Token, now: Instant) {
+        let has_failed = self.again.take().is_some();
         for (i, place) in self.connections.iter_mut().enumerate() {
             if place.is_some() {
                 continue;
@@ -198,7 +207,10 @@ impl Control {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    info!("a connection to the control socket cannot be taken: {error}");
+                    if !has_failed {
+                        info!("a connection to the control socket cannot be taken yet: {error}");
+                    }
+                    self.again = Some(now + PAUSE);
                     return;
                 }
             }
