@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fake::Fake;
 use rondel::balance::health::BACK_OFF_MIN;
-use rondel::config::{Action, Config, FixedReply, ProxyVersion, Route, WhenAllDown};
+use rondel::config::{Action, Config, FixedReply, ProxyVersion, Route, Sticky, WhenAllDown};
 use rondel::proxy::failure::Failure;
 use rondel::proxy::{Bound, Doing, Setup};
 
@@ -421,4 +421,33 @@ fn a_request_that_is_held_goes_on_by_what_its_pool_says_then() {
     let upstream = fake.newest();
     fake.hint(upstream, false, true);
     assert!(fake.taken(upstream).starts_with(b"PROXY TCP4 192.0.2.3 "));
+}
+
+#[test]
+fn a_client_stays_with_the_backend_of_its_cookie_also_across_a_reload() {
+    // The first half of the SHA-256 of the pool's name, a zero and the backend's name.
+    const B2: &str = "e124f4866d61cd77b75691620e59c877";
+    let mut config = Fake::config();
+    let pool = config.pool_mut(0);
+    pool.backends.extend([Fake::backend(2), Fake::backend(3)]);
+    pool.sticky = Some(Sticky {
+        cookie: "at".to_owned(),
+        secret: None,
+    });
+    let mut fake = Fake::configured(config.clone());
+    for _ in 0..4 {
+        let client = fake.call();
+        fake.say(
+            client,
+            format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: a=b; at={B2}\r\n\r\n").as_bytes(),
+        );
+        let upstream = fake.newest();
+        assert_eq!(
+            fake.sock(upstream).to,
+            Some(Fake::backend(2).addrs[0]),
+            "another backend"
+        );
+        config.pool_mut(0).backends.rotate_left(1);
+        fake.reload(config.clone());
+    }
 }
