@@ -13,11 +13,13 @@ use crate::config::file::{self, Unusable};
 use crate::config::value::{Invalid, Server};
 use crate::config::{Backend, Config, Forwarding, Limits, POOL_OF_FLAGS, Pool, Timeouts};
 
-use flags::{Typed, Verb};
+use flags::Typed;
 
 mod flags;
 mod questions;
+mod tuning;
 mod usage;
+mod verbs;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -160,6 +162,10 @@ impl UsageError {
         // Debug keeps quotes, line ends and terminal controls of what was typed from making this more than a line.
         Self(format!("{flag} {value:?}: {reason}"))
     }
+
+    fn beside_file(flag: &str) -> Self {
+        Self(format!("--{flag}: expected in the file, not beside --file"))
+    }
 }
 
 impl fmt::Display for UsageError {
@@ -210,44 +216,34 @@ impl From<Unusable> for Refusal {
 pub fn parse<A: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = A>,
 ) -> Result<Command, Refusal> {
-    let typed = match Typed::read(args) {
-        Ok((_, Some(flag))) => {
-            let line = format!("--{flag}: expected in the file, not beside --file");
-            return Err(UsageError(line).into());
-        }
-        Ok((typed, None)) => typed,
+    let typed = match flags::command().try_get_matches_from(args) {
+        Ok(typed) => typed,
         Err(error) if error.use_stderr() => return Err(UsageError(usage::line(&error)).into()),
         Err(asked) => return Ok(Command::Print(asked.to_string())),
     };
-    match typed.command {
-        Some(Verb::Demo { listen, tuning }) => Ok(Command::Demo {
-            listen,
-            log_level: tuning.log_level,
-            settings: Box::new(tuning.settings()),
-        }),
-        Some(Verb::Check(asked)) => Ok(asked.command()?),
-        Some(Verb::Explain(asked)) => Ok(asked.command()?),
-        Some(Verb::Plan(asked)) => Ok(asked.command()?),
-        Some(Verb::Diff(asked)) => Ok(asked.command()),
-        Some(Verb::Reload { control, file }) => Ok(Command::Tell {
-            control: control_socket(control, file)?,
-            command: admin::Command::Reload,
-        }),
-        Some(Verb::ConfigReference) => Ok(Command::Print(file::reference())),
-        None if typed.check => Ok(Command::Ask {
-            origin: match typed.file {
-                Some(path) => Origin::File(path),
-                None => Origin::of_flags(typed.listen, &typed.backend, typed.tuning.settings())?,
-            },
+    if let Some(command) = verbs::read(&typed) {
+        return command;
+    }
+    let typed = Typed::read(&typed);
+    if let Some(flag) = typed.beside_file {
+        return Err(UsageError::beside_file(flag).into());
+    }
+    if typed.check {
+        let origin = match typed.file {
+            Some(path) => Origin::File(path),
+            None => Origin::of_flags(typed.listen, &typed.backend, typed.tuning.settings)?,
+        };
+        return Ok(Command::Ask {
+            origin,
             question: Question::Check {
                 strict: typed.strict,
             },
             json: typed.json,
-        }),
-        None => match typed.file {
-            Some(path) => of_file(path, typed.print_config),
-            None => of_flags(typed),
-        },
+        });
+    }
+    match typed.file {
+        Some(path) => of_file(path, typed.print_config),
+        None => of_flags(typed),
     }
 }
 
@@ -263,21 +259,6 @@ impl Origin {
         let backends = backends(servers, |server| Ok(server.addr().into_iter().collect()))?;
         Ok(Self::Flags(Box::new(settings.with(listen, backends))))
     }
-}
-
-/// Where the running program takes commands: as typed, or as its file says.
-fn control_socket(typed: Option<PathBuf>, file: Option<PathBuf>) -> Result<PathBuf, Refusal> {
-    if let Some(control) = typed {
-        return Ok(control);
-    }
-    let Some(path) = file else {
-        let missing = "reload: expected -f FILE or --control PATH, which say where the running rondel takes commands";
-        return Err(UsageError(missing.to_owned()).into());
-    };
-    file::load(&path)?.config.control.ok_or_else(|| {
-        let missing = "no control socket is configured there; send SIGHUP to the running rondel";
-        UsageError::value("-f", &path.to_string_lossy(), missing).into()
-    })
 }
 
 fn of_file(path: PathBuf, is_printed: bool) -> Result<Command, Refusal> {
@@ -305,7 +286,7 @@ fn of_flags(typed: Typed) -> Result<Command, Refusal> {
             server.resolve()
         }
     })?;
-    let config = typed.tuning.settings().with(typed.listen, backends);
+    let config = typed.tuning.settings.with(typed.listen, backends);
     if is_printed {
         return Ok(printed(&config, log_level));
     }

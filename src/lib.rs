@@ -12,7 +12,9 @@
 //!   server.rs       one of them: a small blocking server, a thread per connection
 //! cli.rs            what was typed
 //! cli/
-//!   flags.rs        every flag, with its default and its help
+//!   flags.rs        the flags of a run, and what flags there can be
+//!   tuning.rs       the flags that say how to balance: timers, limits and the like
+//!   verbs.rs        the commands
 //!   questions.rs    the commands that ask about a configuration
 //!   usage.rs        one line for each mistake
 //! event_loop.rs     mio: poll, signals, the clocks

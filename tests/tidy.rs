@@ -45,7 +45,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hmac", &["balance/sticky.rs"]),
     ("httparse", &["http/head.rs", "http/field.rs"]),
     ("httpdate", &["http/reply.rs"]),
-    ("humantime", &["cli", "config/value.rs"]),
+    ("humantime", &["config/value.rs"]),
     ("ipnet", &["config", "cli"]),
     ("listenfd", &["event_loop/inherit.rs"]),
     (

@@ -1,50 +1,156 @@
 //! The commands that ask about a configuration, and what they ask. Nothing is read or resolved here.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches};
 
-use super::flags::within;
-use super::{Command, Origin, Question, UsageError};
-use crate::config::value::{self, Server};
+use super::flags::{self, defaulted, many, one, switch, valued, within};
+use super::{Command, Origin, Question, Refusal, Settings, UsageError};
+use crate::config::value::Server;
 
 /// Most requests that a plan is made for.
 const REQUESTS_MAX: usize = 100_000;
+/// Requests that a plan is made for if nothing is said.
+const REQUESTS: usize = 20;
+/// Who sends a request if nothing is said.
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Where the configuration comes from.
-#[derive(Args)]
-struct Said {
-    /// Ask about this file; - is standard input
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// Ask about flags instead: accept clients here; repeat for more
-    #[arg(long, value_name = "ADDR", value_parser = value::listen_addr)]
-    listen: Vec<SocketAddr>,
-    /// Ask about flags instead: forward to this server; repeat for more
-    #[arg(long, value_name = "HOST:PORT")]
-    backend: Vec<Server>,
+/// `rondel check`
+pub(super) fn check_args() -> Vec<Arg> {
+    let mut args = said_args();
+    args.push(switch("strict", "Take warnings for errors"));
+    args.push(switch("lints", "List the warnings that there are, and end"));
+    args.push(json_arg());
+    args
 }
 
-impl Said {
-    fn origin(self) -> Result<Origin, UsageError> {
-        let beside = [
-            ("--listen", !self.listen.is_empty()),
-            ("--backend", !self.backend.is_empty()),
-        ];
-        match self.file {
-            Some(_) if beside.iter().any(|(_, is_there)| *is_there) => {
-                let first = beside.iter().find(|(_, is_there)| *is_there);
-                let flag = first.map_or("", |(flag, _)| flag);
-                let line = format!("{flag}: expected in the file, not beside --file");
-                Err(UsageError(line))
-            }
-            Some(file) => Ok(Origin::File(file)),
-            None if beside.iter().all(|(_, is_there)| !is_there) => Err(UsageError(
-                "--file is missing: expected what to ask about, such as -f rondel.toml".to_owned(),
-            )),
-            None => Origin::of_flags(self.listen, &self.backend, super::Settings::default()),
+pub(super) fn check(typed: &ArgMatches) -> Result<Command, Refusal> {
+    if typed.get_flag("lints") {
+        return Ok(Command::Lints);
+    }
+    let strict = typed.get_flag("strict");
+    ask(typed, Question::Check { strict })
+}
+
+/// `rondel explain`
+pub(super) fn explain_args() -> Vec<Arg> {
+    let mut args = vec![
+        behind("method", "METHOD", "The method of the request"),
+        behind(
+            "url",
+            "URL",
+            "What it asks for, such as http://api.example.com/v1/x",
+        ),
+    ];
+    args.extend(said_args());
+    args.extend([
+        valued(
+            "header",
+            "FIELD",
+            "A field of the request, such as \"Cookie: a=b\"; repeat for more",
+        )
+        .short('H')
+        .action(ArgAction::Append),
+        defaulted("from", "IP", "Who sends it", &FROM).value_parser(client),
+        valued(
+            "listener",
+            "NAME",
+            "Where it comes in [default: at the port of the URL, else at the first listener]",
+        ),
+        down_arg(),
+        json_arg(),
+    ]);
+    args
+}
+
+pub(super) fn explain(typed: &ArgMatches) -> Result<Command, Refusal> {
+    let question = Question::Explain {
+        method: one(typed, "method").unwrap_or_default(),
+        url: one(typed, "url").unwrap_or_default(),
+        fields: many(typed, "header"),
+        from: one(typed, "from").unwrap_or(FROM),
+        listener: one(typed, "listener"),
+        down: many(typed, "down"),
+    };
+    ask(typed, question)
+}
+
+/// `rondel plan`
+pub(super) fn plan_args() -> Vec<Arg> {
+    let mut args = said_args();
+    args.extend([
+        valued("pool", "NAME", "The pool [default: the only one]"),
+        defaulted("requests", "N", "For so many requests", &REQUESTS)
+            .value_parser(within(1..=REQUESTS_MAX)),
+        down_arg(),
+        json_arg(),
+    ]);
+    args
+}
+
+pub(super) fn plan(typed: &ArgMatches) -> Result<Command, Refusal> {
+    let question = Question::Plan {
+        pool: one(typed, "pool"),
+        requests: one(typed, "requests").unwrap_or(REQUESTS),
+        down: many(typed, "down"),
+    };
+    ask(typed, question)
+}
+
+/// `rondel diff`
+pub(super) fn diff_args() -> Vec<Arg> {
+    let old = behind("old", "OLD", "The file as it is");
+    let new = behind("new", "NEW", "The file as it is to be");
+    vec![
+        old.value_parser(ValueParser::path_buf()),
+        new.value_parser(ValueParser::path_buf()),
+        json_arg(),
+    ]
+}
+
+pub(super) fn diff(typed: &ArgMatches) -> Result<Command, Refusal> {
+    let new = one(typed, "new").unwrap_or_default();
+    Ok(Command::Ask {
+        origin: Origin::File(one(typed, "old").unwrap_or_default()),
+        question: Question::Diff { new },
+        json: typed.get_flag("json"),
+    })
+}
+
+fn ask(typed: &ArgMatches, question: Question) -> Result<Command, Refusal> {
+    Ok(Command::Ask {
+        origin: said(typed)?,
+        question,
+        json: typed.get_flag("json"),
+    })
+}
+
+/// Where the configuration comes from.
+fn said_args() -> Vec<Arg> {
+    vec![
+        flags::file("Ask about this file; - is standard input"),
+        flags::listen_all("Ask about flags instead: accept clients here; repeat for more"),
+        flags::backend("Ask about flags instead: forward to this server; repeat for more"),
+    ]
+}
+
+fn said(typed: &ArgMatches) -> Result<Origin, UsageError> {
+    let file: Option<PathBuf> = one(typed, "file");
+    let beside = ["listen", "backend"]
+        .into_iter()
+        .find(|name| typed.contains_id(name));
+    match (file, beside) {
+        (Some(_), Some(flag)) => Err(UsageError::beside_file(flag)),
+        (Some(file), None) => Ok(Origin::File(file)),
+        (None, Some(_)) => {
+            let servers: Vec<Server> = many(typed, "backend");
+            Origin::of_flags(many(typed, "listen"), &servers, Settings::default())
         }
+        (None, None) => Err(UsageError(
+            "--file is missing: expected what to ask about, such as -f rondel.toml".to_owned(),
+        )),
     }
 }
 
@@ -53,137 +159,20 @@ fn client(text: &str) -> Result<IpAddr, &'static str> {
     addr.map_err(|_| "expected an IP address such as 10.1.2.3 or fd00::1")
 }
 
-/// `rondel check`
-#[derive(Args)]
-pub(super) struct Check {
-    #[command(flatten)]
-    said: Said,
-    /// Take warnings for errors
-    #[arg(long)]
-    strict: bool,
-    /// List the warnings that there are, and end
-    #[arg(long)]
-    lints: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+fn down_arg() -> Arg {
+    let arg = valued(
+        "down",
+        "NAME",
+        "As if this backend were down; repeat for more",
+    );
+    arg.action(ArgAction::Append)
 }
 
-impl Check {
-    pub(super) fn command(self) -> Result<Command, UsageError> {
-        if self.lints {
-            return Ok(Command::Lints);
-        }
-        let question = Question::Check {
-            strict: self.strict,
-        };
-        ask(self.said, question, self.json)
-    }
+fn json_arg() -> Arg {
+    switch("json", "Answer in JSON")
 }
 
-/// `rondel explain`
-#[derive(Args)]
-pub(super) struct Explain {
-    /// The method of the request
-    #[arg(value_name = "METHOD")]
-    method: String,
-    // No doc comment: there a URL is a link.
-    #[arg(
-        value_name = "URL",
-        help = "What it asks for, such as http://api.example.com/v1/x"
-    )]
-    url: String,
-    #[command(flatten)]
-    said: Said,
-    /// A field of the request, such as "Cookie: a=b"; repeat for more
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    fields: Vec<String>,
-    /// Who sends it
-    #[arg(long, value_name = "IP", value_parser = client, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    from: IpAddr,
-    /// Where it comes in [default: at the port of the URL, else at the first listener]
-    #[arg(long, value_name = "NAME")]
-    listener: Option<String>,
-    /// As if this backend were down; repeat for more
-    #[arg(long, value_name = "NAME")]
-    down: Vec<String>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Explain {
-    pub(super) fn command(self) -> Result<Command, UsageError> {
-        let question = Question::Explain {
-            method: self.method,
-            url: self.url,
-            fields: self.fields,
-            from: self.from,
-            listener: self.listener,
-            down: self.down,
-        };
-        ask(self.said, question, self.json)
-    }
-}
-
-/// `rondel plan`
-#[derive(Args)]
-pub(super) struct Plan {
-    #[command(flatten)]
-    said: Said,
-    /// The pool [default: the only one]
-    #[arg(long, value_name = "NAME")]
-    pool: Option<String>,
-    /// For so many requests
-    #[arg(long, value_name = "N", value_parser = within(1..=REQUESTS_MAX), default_value_t = 20)]
-    requests: usize,
-    /// As if this backend were down; repeat for more
-    #[arg(long, value_name = "NAME")]
-    down: Vec<String>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Plan {
-    pub(super) fn command(self) -> Result<Command, UsageError> {
-        let question = Question::Plan {
-            pool: self.pool,
-            requests: self.requests,
-            down: self.down,
-        };
-        ask(self.said, question, self.json)
-    }
-}
-
-/// `rondel diff`
-#[derive(Args)]
-pub(super) struct Diff {
-    /// The file as it is
-    #[arg(value_name = "OLD")]
-    old: PathBuf,
-    /// The file as it is to be
-    #[arg(value_name = "NEW")]
-    new: PathBuf,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Diff {
-    pub(super) fn command(self) -> Command {
-        Command::Ask {
-            origin: Origin::File(self.old),
-            question: Question::Diff { new: self.new },
-            json: self.json,
-        }
-    }
-}
-
-fn ask(said: Said, question: Question, json: bool) -> Result<Command, UsageError> {
-    Ok(Command::Ask {
-        origin: said.origin()?,
-        question,
-        json,
-    })
+/// What has to be typed behind a command, without a flag: where it is missing, clap refuses.
+fn behind(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).value_name(value).help(help).required(true)
 }
