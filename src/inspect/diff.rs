@@ -85,8 +85,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     keys(
         &mut changes,
         &Change::of(Thing::Program, "", ""),
-        words::top(old),
-        words::top(new),
+        &words::top(old),
+        &words::top(new),
     );
     listeners(&mut changes, old, new);
     pools(&mut changes, old, new);
@@ -240,14 +240,10 @@ impl Thing {
 }
 
 /// Keys whose values differ. Both lists have the same keys in the same order.
-fn keys(
-    changes: &mut Vec<Change>,
-    of: &Change,
-    old: impl IntoIterator<Item = Setting>,
-    new: impl IntoIterator<Item = Setting>,
-) {
-    for ((key, old), (_, new)) in old.into_iter().zip(new) {
+fn keys(changes: &mut Vec<Change>, of: &Change, old: &[Setting], new: &[Setting]) {
+    for ((key, old), (_, new)) in old.iter().zip(new) {
         if old != new {
+            let (old, new) = (old.clone(), new.clone());
             changes.push(of.with(What::Changed { key, old, new }, ""));
         }
     }
@@ -287,7 +283,7 @@ fn listeners(changes: &mut Vec<Change>, old: &Config, new: &Config) {
                         ("accept-proxy", words::list(&listener.accept_proxy)),
                     ]
                 };
-                keys(changes, &of, settings(same), settings(listener));
+                keys(changes, &of, &settings(same), &settings(listener));
             }
         }
     }
@@ -315,7 +311,7 @@ fn pools(changes: &mut Vec<Change>, old: &Config, new: &Config) {
             }
             Some(same) if *same == pool => {}
             Some(same) => {
-                keys(changes, &of, words::pool(same), words::pool(pool));
+                keys(changes, &of, &words::pool(same), &words::pool(pool));
                 pool_timers(changes, &of, (old, same), (new, pool));
                 backends(changes, same, pool);
             }
@@ -366,7 +362,12 @@ fn backends(changes: &mut Vec<Change>, old: &Pool, new: &Pool) {
             }
             Some(same) => {
                 let first = changes.len();
-                keys(changes, &of, words::backend(same), words::backend(backend));
+                keys(
+                    changes,
+                    &of,
+                    &words::backend(same),
+                    &words::backend(backend),
+                );
                 for change in &mut changes[first..] {
                     let note = match &change.what {
                         What::Changed {

@@ -76,7 +76,12 @@ pub(super) fn compare(changes: &mut Vec<Change>, old: &Config, new: &Config) {
             };
             changes.push(of.with(what, ""));
         }
-        keys(changes, &of, told(&old.routes[was], old), told(route, new));
+        keys(
+            changes,
+            &of,
+            &told(&old.routes[was], old),
+            &told(route, new),
+        );
     }
     unreachable(changes, (old, &old_keys), (new, &new_keys));
 }
