@@ -52,37 +52,38 @@ impl Typed {
 pub(super) fn command() -> clap::Command {
     clap::Command::new("rondel")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("An HTTP/1.1 load balancer in one thread: shares requests among the backends that are alive")
+        .about(ABOUT)
         .after_help(AFTER_HELP)
         .args_conflicts_with_subcommands(true)
         .subcommands(verbs::commands())
-        .arg(listen_all(
-            "Accept clients here; repeat for more [required]\n\
-             :8080 is all IPv4 interfaces, [::]:8080 is IPv6 too, port 0 is a free port",
-        ))
-        .arg(backend(
-            "Forward to this server; repeat for more [required]\n\
-             An IP address or a name; names are resolved once, at start",
-        ))
-        .arg(file(
-            "Read everything from this file instead of flags; - is standard input",
-        ))
-        .arg(switch(
-            "print-config",
-            "Print the file that says what was said, and end",
-        ))
-        .arg(
+        .args([
+            listen_all(
+                "Accept clients here; repeat for more [required]\n\
+                 :8080 is all IPv4 interfaces, [::]:8080 is IPv6 too, port 0 is a free port",
+            ),
+            backend(
+                "Forward to this server; repeat for more [required]\n\
+                 An IP address or a name; names are resolved once, at start",
+            ),
+            file("Read everything from this file instead of flags; - is standard input"),
+            switch(
+                "print-config",
+                "Print the file that says what was said, and end",
+            ),
             switch(
                 "check",
                 "Check what was said, run nothing, and end: as rondel check does; also -c",
             )
             .short('t')
             .short_alias('c'),
-        )
-        .arg(switch("strict", "With --check: take warnings for errors").requires("check"))
-        .arg(switch("json", "With --check: answer in JSON").requires("check"))
+            switch("strict", "With --check: take warnings for errors").requires("check"),
+            switch("json", "With --check: answer in JSON").requires("check"),
+        ])
         .args(tuning::args())
 }
+
+const ABOUT: &str = "\
+An HTTP/1.1 load balancer in one thread: shares requests among the backends that are alive";
 
 const AFTER_HELP: &str = "\
 TIME is a number with its unit: 500ms, 3s, 1m 30s, 1h; from 1ms to 365days.
@@ -125,6 +126,7 @@ pub(super) fn path(name: &'static str, value: &'static str, help: &'static str) 
 }
 
 /// A flag that is there or not.
+#[inline(never)] // Else what clap does for it is there anew for each flag.
 pub(super) fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
@@ -133,11 +135,13 @@ pub(super) fn switch(name: &'static str, help: &'static str) -> Arg {
 }
 
 /// A flag with a value behind it, which is any text.
+#[inline(never)] // Else what clap does for it is there anew for each flag.
 pub(super) fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
 
 /// A flag with a value behind it that help shows a default of. It is none of clap's: who reads the flag knows it.
+#[inline(never)] // Else what clap does for it is there anew for each flag.
 pub(super) fn defaulted(
     name: &'static str,
     value: &'static str,
