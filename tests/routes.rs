@@ -43,7 +43,7 @@ fn the_first_route_whose_conditions_all_hold_takes_a_request() {
         reply("listener = \"main\"\npath-prefix = \"/v1\"", "below"),
     ];
     let text = routes.concat() + &pool("api", &api) + &pool("web", &web);
-    let rondel = Rondel::configured(&text);
+    let rondel = Rondel::configured(&format!("log-level = \"debug\"\n{text}"));
     let check = |target: &str, host: &str, fields: &str, taker: &str| {
         let request = format!("{target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
         assert_eq!(asked(&rondel, &request), taker, "{request}");
@@ -69,6 +69,8 @@ fn the_first_route_whose_conditions_all_hold_takes_a_request() {
     check("GET /v1x", "x.api.test", "", "web");
     check("GET /v1", "other.test", "", "below");
     check("GET /", "api.test", "", "404 Not Found: no-route");
+    rondel
+        .wait_for_line("\"GET / HTTP/1.1\" \"Host: api.test\" at listener main: no route takes it");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Our own words: replies where no backend's can be had, and the close that does not lose the last of them.
 
+use log::{Level, debug, log_enabled};
+
 use crate::config::Action;
 use crate::http::reply::{self, REPLY_BYTES_MAX, Reply};
 use crate::http::{Method, Request, Version};
@@ -68,6 +70,9 @@ impl<S: Stream> Session<S> {
             Choice::Redirect { route, location } => (route, location),
             Choice::Reply { route } => (route, Vec::new()),
             Choice::NoRoute | Choice::Pool { .. } => {
+                if log_enabled!(Level::Debug) {
+                    self.tell_of_no_route(&head, cx);
+                }
                 let consequence = cx.meet(Failure::NoRoute);
                 return self.answer(consequence, request, &upload, head, cx);
             }
@@ -105,6 +110,28 @@ impl<S: Stream> Session<S> {
         }
         cx.buffers.give(head);
         self.reply_begins(keep, cx)
+    }
+
+    /// What no route takes, and where it came in: what to ask `rondel explain`.
+    fn tell_of_no_route<N: Net>(&self, head: &[u8], cx: &Shared<N>) {
+        let door = cx.doors[self.listener].as_ref();
+        let listener = door.map_or("", |door| &door.configured.name);
+        let mut lines = head
+            .split(|&byte| byte == b'\n')
+            .map(<[u8]>::trim_ascii_end);
+        let first = lines.next().unwrap_or_default();
+        let is_host = |line: &&[u8]| {
+            line.get(..5)
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"host:"))
+        };
+        let host = lines.find(is_host).unwrap_or_default();
+        debug!(
+            "s{} {} \"{}\" \"{}\" at listener {listener}: no route takes it",
+            self.number,
+            self.addr,
+            first.escape_ascii(),
+            host.escape_ascii()
+        );
     }
 
     fn write_reply<N: Net<Stream = S>>(
