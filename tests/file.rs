@@ -1,32 +1,12 @@
 //! The configuration file, as a person at a terminal sees it: `-f`, `--print-config`, `config-reference`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod support;
 
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
 
-const RONDEL: &str = env!("CARGO_BIN_EXE_rondel");
+use support::terminal::run;
+
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rondel.toml");
-
-/// Runs it to its end with `stdin`: exit code, standard output, standard error.
-fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
-    let mut child = Command::new(RONDEL)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    // Who does not read it has ended, which shows below.
-    let _ = input.write_all(stdin.as_bytes());
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    (output.status.code(), stdout, stderr)
-}
 
 #[test]
 fn all_that_is_wrong_with_a_file_is_told_with_its_place() {

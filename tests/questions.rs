@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+mod support;
 
-const RONDEL: &str = env!("CARGO_BIN_EXE_rondel");
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use support::terminal::run;
 
 const FILE: &str = r#"max-sessions = 10
 
@@ -33,26 +34,6 @@ name = "api"
 backends = ["nowhere.invalid:80", "10.0.0.2:80"]
 "#;
 
-/// Runs it to its end with `file` on standard input: exit code, standard output, standard error.
-fn ask(args: &[&str], file: &str) -> (Option<i32>, String, String) {
-    let mut child = Command::new(RONDEL)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Whoever does not read it ends first.
-    let _ = child.stdin.take().unwrap().write_all(file.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
-
 /// A file with this text, of this name.
 fn file(name: &str, text: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -68,7 +49,7 @@ fn a_valid_file_is_checked_without_resolving_anything() {
         &["-c", "-f", "-"],
         &["-f", "-", "--check"],
     ] {
-        let (code, stdout, stderr) = ask(args, FILE);
+        let (code, stdout, stderr) = run(args, FILE);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
         let valid = "valid: 1 listener, 3 routes, 1 pool, 2 backends; no warnings\n";
         assert!(stdout.starts_with(valid), "{stdout}");
@@ -80,20 +61,20 @@ fn a_valid_file_is_checked_without_resolving_anything() {
         "--backend",
         "nowhere.invalid:80",
     ];
-    assert_eq!(ask(&flags, "").0, Some(0));
+    assert_eq!(run(&flags, "").0, Some(0));
 }
 
 #[test]
 fn warnings_have_their_place_and_fail_where_they_are_taken_for_errors() {
     let file = FILE.replace("path-prefix = \"/v1\"\n", "");
-    let (code, stdout, _) = ask(&["check", "-f", "-"], &file);
+    let (code, stdout, _) = run(&["check", "-f", "-"], &file);
     assert_eq!(code, Some(0));
     let warning = "<stdin>:15:1: warning: route rest gets no requests: route api, before it, takes them all [unreachable-route]\n";
     assert!(stdout.starts_with(warning), "{stdout}");
-    assert_eq!(ask(&["check", "-f", "-", "--strict"], &file).0, Some(3));
-    assert_eq!(ask(&["-t", "-f", "-", "--strict"], &file).0, Some(3));
-    assert_eq!(ask(&["-f", "-", "--strict"], &file).0, Some(2));
-    let (code, stdout, _) = ask(&["check", "-f", "-", "--json"], &file);
+    assert_eq!(run(&["check", "-f", "-", "--strict"], &file).0, Some(3));
+    assert_eq!(run(&["-t", "-f", "-", "--strict"], &file).0, Some(3));
+    assert_eq!(run(&["-f", "-", "--strict"], &file).0, Some(2));
+    let (code, stdout, _) = run(&["check", "-f", "-", "--json"], &file);
     assert_eq!(code, Some(0));
     for part in [
         "\"valid\": true",
@@ -121,10 +102,10 @@ fn the_file_that_ships_has_no_warnings_however_few_descriptors_there_may_be() {
 #[test]
 fn all_that_is_wrong_is_told_with_exit_code_3() {
     let file = FILE.replace("pool = \"api\"", "pol = \"api\"");
-    let (code, stdout, stderr) = ask(&["check", "-f", "-"], &file);
+    let (code, stdout, stderr) = run(&["check", "-f", "-"], &file);
     assert_eq!((code, stdout.as_str()), (Some(3), ""));
     assert_eq!(stderr.matches(": error: ").count(), 2, "{stderr}");
-    let (code, stdout, _) = ask(&["-c", "-f", "-", "--json"], &file);
+    let (code, stdout, _) = run(&["-c", "-f", "-", "--json"], &file);
     assert_eq!(code, Some(3));
     assert!(
         stdout.contains("\"valid\": false") && stdout.contains("\"line\": 14"),
@@ -134,7 +115,7 @@ fn all_that_is_wrong_is_told_with_exit_code_3() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_told_in_json_too() {
-    let (code, stdout, stderr) = ask(&["check", "-f", "/nowhere/f.toml", "--json"], "");
+    let (code, stdout, stderr) = run(&["check", "-f", "/nowhere/f.toml", "--json"], "");
     assert_eq!((code, stderr.as_str()), (Some(3), ""));
     assert!(stdout.contains("\"valid\": false"), "{stdout}");
     assert!(
@@ -145,7 +126,7 @@ fn a_file_that_cannot_be_read_is_told_in_json_too() {
 
 #[test]
 fn the_warnings_that_there_are_are_listed() {
-    let (code, stdout, _) = ask(&["check", "--lints"], "");
+    let (code, stdout, _) = run(&["check", "--lints"], "");
     assert_eq!(code, Some(0));
     assert!(stdout.contains("\nsticky-one-backend "), "{stdout}");
 }
@@ -165,7 +146,7 @@ fn a_request_is_explained() {
         "--down",
         "10.0.0.2:80",
     ];
-    let (code, stdout, stderr) = ask(&args, FILE);
+    let (code, stdout, stderr) = run(&args, FILE);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for line in [
         "client: 10.1.2.3",
@@ -178,7 +159,7 @@ fn a_request_is_explained() {
     ] {
         assert!(stdout.lines().any(|told| told == line), "{line}: {stdout}");
     }
-    let (code, stdout, _) = ask(
+    let (code, stdout, _) = run(
         &["explain", "-f", "-", "GET", "old.example.com/x", "--json"],
         FILE,
     );
@@ -191,7 +172,7 @@ fn a_request_is_explained() {
 
 #[test]
 fn picks_are_planned() {
-    let (code, stdout, _) = ask(&["plan", "-f", "-", "--requests", "3"], FILE);
+    let (code, stdout, _) = run(&["plan", "-f", "-", "--requests", "3"], FILE);
     assert_eq!(code, Some(0));
     let expected = "   1 nowhere.invalid:80\n   2 10.0.0.2:80\n   3 nowhere.invalid:80\n";
     assert!(stdout.contains(expected), "{stdout}");
@@ -206,7 +187,7 @@ fn what_changes_is_told_and_what_follows() {
             .replace("path-prefix = \"/v1\"\n", "")
             .replace(", \"10.0.0.2:80\"", ""),
     );
-    let (code, stdout, stderr) = ask(&["diff", &old, &new], "");
+    let (code, stdout, stderr) = run(&["diff", &old, &new], "");
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(
         stdout,
@@ -214,8 +195,8 @@ fn what_changes_is_told_and_what_follows() {
          ~ route api: when paths /v1 (prefix) → every request\n\
          ! route rest gets no requests any more: route api, before it, takes them all\n"
     );
-    assert_eq!(ask(&["diff", &old, &old], "").1, "nothing changes\n");
-    let (code, stdout, _) = ask(&["diff", &old, &new, "--json"], "");
+    assert_eq!(run(&["diff", &old, &old], "").1, "nothing changes\n");
+    let (code, stdout, _) = run(&["diff", &old, &new, "--json"], "");
     assert_eq!(code, Some(0));
     assert!(stdout.contains("\"change\": \"unreachable\""), "{stdout}");
 }
@@ -256,7 +237,7 @@ fn what_cannot_be_asked_is_one_line() {
             "--requests \"0\": expected a whole number from 1 to 100000",
         ),
     ] {
-        let told = ask(args, FILE);
+        let told = run(args, FILE);
         assert_eq!(
             told,
             (Some(2), String::new(), format!("rondel: {line}\n")),

@@ -101,25 +101,28 @@ impl Part {
             picks: 0,
         }
     }
+
+    /// For programs, as it is before any request.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "backend": self.backend,
+            "weight": self.weight,
+            "backup": self.backup,
+            "live": self.live,
+        })
+    }
 }
 
 impl Plan {
     /// For programs.
     #[must_use]
     pub fn json(&self) -> Value {
-        let shares: Vec<Value> = self
-            .shares
-            .iter()
-            .map(|part| {
-                json!({
-                    "backend": part.backend,
-                    "weight": part.weight,
-                    "backup": part.backup,
-                    "live": part.live,
-                    "picks": part.picks,
-                })
-            })
-            .collect();
+        let shares = self.shares.iter().map(|part| {
+            let mut share = part.json();
+            share["picks"] = json!(part.picks);
+            share
+        });
+        let shares: Vec<Value> = shares.collect();
         json!({
             "pool": self.pool,
             "policy": self.policy,

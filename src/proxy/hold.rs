@@ -68,7 +68,7 @@ impl<S: Stream> Session<S> {
         let id = attempt.serving.pool;
         let holds = self.pool.as_ref().filter(|pool| {
             let nothing_sent = matches!(consequence.retry, Retry::Elsewhere)
-                || consequence.reason == Failure::NoBackend.consequence().reason;
+                || consequence == Failure::NoBackend.consequence();
             // What may have reached a backend is not held: who had it would be forgotten, and might get it again.
             pool.when_all_down == WhenAllDown::Hold
                 && nothing_sent

@@ -10,6 +10,7 @@
 )]
 
 pub mod folder;
+pub mod terminal;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

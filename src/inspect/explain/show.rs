@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::super::plan::Part;
 use super::super::words;
 use super::{Delivery, Explanation, Outcome};
 use crate::config::WhenAllDown;
@@ -132,18 +133,7 @@ impl Delivery {
     }
 
     fn json(&self) -> Value {
-        let candidates: Vec<Value> = self
-            .candidates
-            .iter()
-            .map(|part| {
-                json!({
-                    "backend": part.backend,
-                    "weight": part.weight,
-                    "backup": part.backup,
-                    "live": part.live,
-                })
-            })
-            .collect();
+        let candidates: Vec<Value> = self.candidates.iter().map(Part::json).collect();
         let timers: Map<String, Value> = self
             .timers
             .iter()
